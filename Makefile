@@ -1,0 +1,36 @@
+# Two commands: `make run` and `make test`. Both need Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+PORT ?= 8000
+PROCESSES ?= 1
+BIN := .venv/bin
+
+.PHONY: run test check bench clean
+
+run: .venv/run
+	@exec $(BIN)/localbazaar up --port $(PORT) --processes $(PROCESSES) --with-parent
+
+test: .venv/dev check
+	$(BIN)/pytest -q -n 4 --dist worksteal
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/localbazaar docs --check
+
+bench: .venv/dev
+	$(BIN)/python -m bench
+
+.venv/run: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/run requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean:
+	rm -rf .venv data artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""LocalBazaar: one headless backend for a neighbourhood economy."""

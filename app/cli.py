@@ -1,0 +1,215 @@
+"""The `localbazaar` command: everything that is done to or with the product from a terminal."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+
+from app import up
+from app.core.config import Settings, settings
+from app.core.embedded import EmbeddedServerError, embedded_servers
+from app.core.processes import die_with_parent
+from app.demo.leads import play
+from app.jobs import worker as worker_process
+from app.kernel import ledger
+from app.kernel.documentation import event_page, lifecycle_page
+from app.kernel.platform import open_platform
+from app.main import create_app
+from app.migrate import migrate as migrate_database
+from app.models.users import Role
+from app.schemas.users import Register
+from app.services.flows import town
+from app.services.users import accounts
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+demo = typer.Typer(no_args_is_help=True, help="Play a whole flow against a running server.")
+ledger_commands = typer.Typer(no_args_is_help=True, help="The books.")
+app.add_typer(demo, name="demo")
+app.add_typer(ledger_commands, name="ledger")
+console = Console()
+
+
+@contextmanager
+def _servers() -> Iterator[Settings]:
+    """The configured database and Valkey, or embedded ones for as long as the command runs.
+
+    While `localbazaar up` runs, its embedded servers are used.
+    """
+    configured = settings()
+    if configured.database_url and configured.redis_url:
+        yield configured
+        return
+    running = up.running_servers(configured)
+    if running is not None:
+        os.environ |= running
+        settings.cache_clear()
+        yield settings()
+        return
+    with embedded_servers(configured.data_folder) as servers:
+        os.environ |= {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
+        settings.cache_clear()
+        yield settings()
+
+
+@app.command("up")
+def up_command(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    processes: int = 1,
+    seed_town: Annotated[bool, typer.Option("--seed/--no-seed")] = True,
+    with_parent: Annotated[bool, typer.Option(help="Stop when the parent process dies.")] = False,
+) -> None:
+    """Everything on this machine: embedded servers if none are configured, migrations, demo town, server, worker."""
+    if with_parent:
+        die_with_parent(signal.SIGTERM)
+    raise typer.Exit(up.run(host, port, processes, seed_town=seed_town))
+
+
+@app.command()
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    fd: Annotated[int | None, typer.Option(help="Accept from this inherited listening socket instead.")] = None,
+) -> None:
+    """One server process. Start as many as there are cores, behind one address or with `up --processes`."""
+    config = uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        fd=fd,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        ws_ping_interval=settings().socket_heartbeat_seconds,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=8,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    if fd is None:
+        server.run()
+    else:
+        server.run(sockets=[socket.socket(fileno=fd)])
+
+
+@app.command()
+def worker() -> None:
+    """One worker process: relay, clock and job queue. Start as many as you like."""
+    asyncio.run(worker_process.run(settings()))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    with _servers() as configured:
+        migrate_database(configured)
+
+
+@app.command()
+def seed() -> None:
+    """Fill the catalogue and, if the database is empty, the demo town."""
+
+    async def fill(configured: Settings) -> bool:
+        async with open_platform(configured) as platform:
+            return await town.seed(platform)
+
+    with _servers() as configured:
+        migrate_database(configured)
+        console.print("The town was made." if asyncio.run(fill(configured)) else "There is a town already.")
+
+
+@app.command("create-admin")
+def create_admin(
+    name: str,
+    email: str,
+    phone: str,
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+) -> None:
+    """Make an account that may do everything; its owner needs no codes."""
+    wanted = Register(name=name, email=email, phone=phone, password=password)
+
+    async def create(configured: Settings) -> None:
+        async with open_platform(configured) as platform:
+            password_hash = await platform.passwords.hash(password)
+            async with platform.database.write() as session:
+                user_id = await accounts.create_verified(session, wanted, password_hash)
+                await accounts.grant(session, user_id, Role.ADMIN)
+
+    with _servers() as configured:
+        asyncio.run(create(configured))
+    console.print(f"{wanted.email} is an admin.")
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    json.dump(create_app().openapi(), sys.stdout, indent=2, ensure_ascii=False)
+    print()
+
+
+@app.command()
+def docs(folder: Path = Path("docs"), check: bool = False) -> None:
+    """Write the pages that are generated from the declared tables; with --check, fail if one is out of date."""
+    create_app()
+    stale = False
+    for name, page in (("lifecycles.md", lifecycle_page()), ("event-catalogue.md", event_page())):
+        path = folder / name
+        if check and (not path.exists() or path.read_text("utf-8") != page):
+            console.print(f"{path} is out of date: run `localbazaar docs`")
+            stale = True
+        elif not check:
+            path.write_text(page, "utf-8")
+    raise typer.Exit(1 if stale else 0)
+
+
+@ledger_commands.command("verify")
+def verify_ledger() -> None:
+    """Prove the books: every entry balances, every balance is the sum of its postings, no wallet is below its floor."""
+
+    async def verify(configured: Settings) -> ledger.Verification:
+        async with open_platform(configured) as platform, platform.database.read() as session:
+            return await ledger.verify(session)
+
+    with _servers() as configured:
+        found = asyncio.run(verify(configured))
+    table = Table("currency", "postings", "sum", title="The books")
+    for total in found.totals:
+        table.add_row(total["currency"], str(total["postings"]), str(total["sum"]))
+    console.print(table)
+    for fault in found.faults:
+        console.print(f"[red]{fault}")
+    console.print("[green]clean" if not found.faults else f"[red]{len(found.faults)} faults")
+    raise typer.Exit(1 if found.faults else 0)
+
+
+@demo.command("leads")
+def demo_leads(url: str = "http://127.0.0.1:8000") -> None:
+    """Sign up a customer, post a request, let five providers buy the lead and race to complete it."""
+    raise typer.Exit(asyncio.run(play(url, console)))
+
+
+def main() -> None:
+    try:
+        app()
+    except EmbeddedServerError as error:
+        console.print(f"[red]{error}")
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

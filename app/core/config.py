@@ -1,0 +1,151 @@
+"""Settings: every limit, fee, deadline and percentage of the product, read from the environment once, at start.
+
+`DATABASE_URL` and `REDIS_URL` keep their usual names; everything else is `LOCALBAZAAR_<NAME>`.
+"""
+
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEVELOPMENT_SECRET = "a secret that only development may use"  # noqa: S105 - refused in production below
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class MailSender(StrEnum):
+    CONSOLE = "console"
+    SMTP = "smtp"
+
+
+class TextSender(StrEnum):
+    CONSOLE = "console"
+    HTTP = "http"
+
+
+class Settings(BaseSettings):
+    """One field per knob; the default is the value that the specification names."""
+
+    model_config = SettingsConfigDict(env_prefix="LOCALBAZAAR_", extra="ignore", frozen=True, validate_default=True)
+
+    environment: Environment = Environment.DEVELOPMENT
+    database_url: str = Field("", validation_alias=AliasChoices("DATABASE_URL", "LOCALBAZAAR_DATABASE_URL"))
+    redis_url: str = Field("", validation_alias=AliasChoices("REDIS_URL", "LOCALBAZAAR_REDIS_URL"))
+    data_folder: Path = Path("data")
+    """Where the embedded servers and the local object storage keep their files."""
+    public_url: str = "http://127.0.0.1:8000"
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins of browser pages that may open sockets besides `public_url`, separated by commas."""
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = (SecretStr(DEVELOPMENT_SECRET),)
+    """Signing keys, separated by commas; the first signs, all verify: a key is rotated by putting a new one first."""
+
+    database_pool_size: Count = 20
+    database_statement_timeout_seconds: Seconds = 15
+
+    json_body_limit_bytes: Bytes = 64 * 1024
+    page_size_default: Count = 20
+    page_size_limit: Count = 100
+
+    access_token_seconds: Seconds = 15 * 60
+    refresh_token_seconds: Seconds = 30 * 24 * 3600
+    session_recheck_seconds: float = Field(1.0, ge=0)
+    """How long a process may trust a session that it has verified when no hint of a change reaches it."""
+    code_seconds: Seconds = 600
+    code_wrong_tries: Count = 5
+    code_resend_seconds: Seconds = 60
+    code_resends_an_hour: Count = 5
+    login_tries_per_account: str = "10/15 minutes"
+    login_tries_per_address: str = "100/15 minutes"
+    sign_ups_per_address: str = "20/hour"
+    password_hash_memory_kib: Count = 19 * 1024
+    password_hash_passes: Count = 2
+    password_hash_workers: Count = 2
+
+    mail_sender: MailSender = MailSender.CONSOLE
+    mail_from: str = "LocalBazaar <no-reply@localbazaar.in>"
+    smtp_url: SecretStr = SecretStr("")
+    """smtp://user:password@host:port, smtps:// for TLS from the first byte."""
+    text_sender: TextSender = TextSender.CONSOLE
+    text_gateway_url: SecretStr = SecretStr("")
+    text_gateway_token: SecretStr = SecretStr("")
+
+    storage_url: str = ""
+    """s3://bucket/prefix (credentials from the usual AWS_* variables); empty for a folder below `data_folder`."""
+    image_limit_bytes: Bytes = 10 * 1024 * 1024
+    video_limit_bytes: Bytes = 100 * 1024 * 1024
+    image_limit_pixels: Count = 25_000_000
+    file_link_seconds: Seconds = 300
+    files_unattached_per_user: Count = 20
+    file_unattached_seconds: Seconds = 3600
+
+    currency: str = "INR"
+    lead_fee_minor: int = Field(5000, ge=0)
+    lead_cap: Count = 5
+    lead_report_seconds: Seconds = 7 * 24 * 3600
+    service_request_expiry_seconds: Seconds = 30 * 24 * 3600
+    service_requests_open_per_customer: Count = 50
+    matching_providers_notified: Count = 200
+    service_radius_limit_metres: Count = 50_000
+    wallet_top_up_limit_minor: Count = 10_000_000_00
+
+    ticket_seconds: Seconds = 30
+    resume_seconds: Seconds = 7 * 24 * 3600
+    socket_heartbeat_seconds: Seconds = 25
+    socket_frame_limit_bytes: Bytes = 4096
+    socket_frames_a_minute: Count = 120
+    sockets_per_user: Count = 20
+    socket_stall_seconds: Seconds = 10
+    hub_sweep_seconds: Seconds = 2
+    """How soon a socket hears of an event whose hint was lost."""
+    event_retention_seconds: Seconds = 90 * 24 * 3600
+    deadline_poll_seconds: Seconds = 0.5
+    relay_poll_seconds: Seconds = 0.2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        return {
+            name: tuple(part.strip() for part in value.split(",") if part.strip())
+            if name in {"allowed_origins", "secret_keys"} and isinstance(value, str)
+            else value
+            for name, value in values.items()
+        }
+
+    @model_validator(mode="after")
+    def _refuse_an_unsafe_production(self) -> Self:
+        if not self.secret_keys or any(len(key.get_secret_value()) < 32 for key in self.secret_keys):
+            raise ValueError("LOCALBAZAAR_SECRET_KEYS needs at least one key, each of 32 characters or more")
+        if self.mail_sender is MailSender.SMTP and not self.smtp_url.get_secret_value():
+            raise ValueError("LOCALBAZAAR_MAIL_SENDER=smtp needs LOCALBAZAAR_SMTP_URL")
+        if self.text_sender is TextSender.HTTP and not self.text_gateway_url.get_secret_value():
+            raise ValueError("LOCALBAZAAR_TEXT_SENDER=http needs LOCALBAZAAR_TEXT_GATEWAY_URL")
+        if self.environment is not Environment.PRODUCTION:
+            return self
+        if any(key.get_secret_value() == DEVELOPMENT_SECRET for key in self.secret_keys):
+            raise ValueError("production needs LOCALBAZAAR_SECRET_KEYS of its own")
+        if MailSender.CONSOLE is self.mail_sender or TextSender.CONSOLE is self.text_sender:
+            raise ValueError("production must not print sign-up codes: set LOCALBAZAAR_MAIL_SENDER and _TEXT_SENDER")
+        if not (self.database_url and self.redis_url):
+            raise ValueError("production needs DATABASE_URL and REDIS_URL")
+        return self
+
+    @property
+    def shows_sent_messages(self) -> bool:
+        """Whether messages of the console senders can be read back over HTTP: in development only."""
+        return self.environment is Environment.DEVELOPMENT
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process; a wrong environment fails here, at start, with the variable's name."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Whole flows, played over HTTP and sockets against a running server."""

@@ -1,0 +1,103 @@
+"""The relay: turns events into jobs, each exactly once, in an order that no commit can slip past.
+
+It reads the outbox up to the oldest running transaction: below that nothing can appear any more, so one cursor is
+enough and no event is marked. The jobs and the cursor's move commit together.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import structlog
+from pgqueuer.db import AsyncpgDriver
+from pgqueuer.queries import Queries
+from pydantic_core import to_json
+from sqlalchemy import BigInteger, bindparam, cast, func, literal_column, select, tuple_, update
+
+from app.core.database import Row, Session, Statement
+from app.core.errors import Problem
+from app.kernel.events import declared
+from app.kernel.platform import Platform
+from app.models.events import TransactionId, events, notifications, relay_cursors
+from app.services.users.events import CodeRequested, Registered
+
+_log = structlog.get_logger()
+
+CONSUMER: Final = "messages"
+_BATCH: Final = 500
+
+Job = tuple[str, bytes]
+
+# The lock makes one relay work at a time, however many workers there are; the others find it taken and rest.
+_TAKE = Statement(
+    select(relay_cursors.c.xid, relay_cursors.c.seq)
+    .where(relay_cursors.c.consumer == bindparam("consumer"))
+    .with_for_update(skip_locked=True)
+)
+_NEXT = Statement(
+    select(
+        events.c.id,
+        events.c.name,
+        events.c.payload,
+        events.c.xid,
+        events.c.seq,
+        func.array(
+            select(notifications.c.user_id).where(notifications.c.event_id == events.c.id).scalar_subquery()
+        ).label("recipients"),
+    )
+    .where(
+        tuple_(events.c.xid, events.c.seq)
+        > tuple_(bindparam("xid", type_=TransactionId), bindparam("seq", type_=BigInteger)),
+        events.c.xid < cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), TransactionId),
+    )
+    .order_by(events.c.xid, events.c.seq)
+    .limit(literal_column(str(_BATCH)))
+)
+_MOVE = Statement(
+    update(relay_cursors)
+    .where(relay_cursors.c.consumer == bindparam("consumer"))
+    .values(xid=bindparam("xid", type_=TransactionId), seq=bindparam("seq"))
+)
+
+_MAILED: Final = frozenset(event.name for event in declared() if event.mailed)
+
+
+async def relay_batch(platform: Platform) -> int:
+    """Relay what is next; how many events that were."""
+    async with platform.database.write() as session:
+        cursor = await session.first(_TAKE, consumer=CONSUMER)
+        if cursor is None:
+            return 0
+        rows = await session.all(_NEXT, xid=cursor["xid"], seq=cursor["seq"])
+        if rows:
+            await _enqueue(session, [job for row in rows for job in _jobs(row)])
+            await session.execute(_MOVE, consumer=CONSUMER, xid=rows[-1]["xid"], seq=rows[-1]["seq"])
+        return len(rows)
+
+
+def _jobs(event: Row) -> list[Job]:
+    payload: dict[str, Any] = event["payload"]
+    if event["name"] == Registered.name:
+        about = {"user_id": payload["user_id"], "purpose": "verify"}
+        return [("send_code", to_json(about | {"channel": channel})) for channel in ("email", "phone")]
+    if event["name"] == CodeRequested.name:
+        return [("send_code", to_json(payload))]
+    if event["name"] in _MAILED:
+        return [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
+    return []
+
+
+async def _enqueue(session: Session, jobs: list[Job]) -> None:
+    if jobs:
+        queue = Queries(AsyncpgDriver(session.driver_connection))
+        await queue.enqueue([name for name, _ in jobs], [payload for _, payload in jobs], [0] * len(jobs))
+
+
+async def run(platform: Platform) -> None:
+    """Relay for as long as the process lives."""
+    while True:
+        try:
+            if await relay_batch(platform) < _BATCH:
+                await asyncio.sleep(platform.settings.relay_poll_seconds)
+        except Problem as problem:
+            _log.warning("relay_waits", code=problem.code)
+            await asyncio.sleep(1)

@@ -1,0 +1,55 @@
+"""What one process holds: made once by the composition root, handed to whatever needs more than a session."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.adapters.messages import Messengers
+from app.adapters.storage import Storage
+from app.core.config import Settings
+from app.core.database import Database
+from app.core.limits import Limits
+from app.core.security import AccessTokens, Keys, Passwords, Signatures
+from app.core.valkey import Valkey
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    settings: Settings
+    database: Database
+    valkey: Valkey
+    limits: Limits
+    passwords: Passwords
+    tokens: AccessTokens
+    signatures: Signatures
+    codes: Keys
+    storage: Storage
+    messengers: Messengers
+
+
+@asynccontextmanager
+async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
+    """Connect lazily to everything, and close it in the end. Committed streams are hinted to all processes."""
+    valkey = Valkey(settings)
+    keys = Keys(settings)
+    platform = Platform(
+        settings=settings,
+        database=Database(settings, after_commit=valkey.hint),
+        valkey=valkey,
+        limits=Limits(settings),
+        passwords=Passwords(settings),
+        tokens=AccessTokens(settings, keys),
+        signatures=Signatures(keys),
+        codes=keys,
+        storage=Storage(settings),
+        messengers=Messengers(settings, valkey.client),
+    )
+    publisher = asyncio.create_task(valkey.publish_hints())
+    try:
+        yield platform
+    finally:
+        publisher.cancel()
+        await asyncio.gather(publisher, return_exceptions=True)
+        await platform.database.close()
+        await valkey.close()

@@ -1,0 +1,83 @@
+"""The composition root: settings → platform → routers, sockets, documentation."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_standalone_docs import StandaloneDocs
+
+from app.core.config import Settings, settings
+from app.core.logging import configure_logging
+from app.edge import Edge
+from app.kernel.platform import open_platform
+from app.routers import aliases, auth, catalogue, files, me, problems, providers, service_requests, staff, system
+from app.schemas.base import ProblemDocument
+from app.services.users.sessions import LiveSessions
+from app.ws import endpoint
+from app.ws.hub import Hub
+
+DESCRIPTION = """One headless backend for a neighbourhood economy.
+
+Times are UTC with an offset, money is integer minor units with a currency, ids are opaque UUIDs, lists take `limit` and
+`cursor`. Refusals are RFC 9457 problem documents with a stable `code`. A POST that moves money or creates a subject
+takes an `Idempotency-Key` and replays its first answer. Events arrive on the WebSocket `/ws/notifications/`.
+"""
+
+
+def create_app(configured: Settings | None = None) -> FastAPI:
+    """The application, ready to be served; it connects when it starts."""
+    configure_logging()
+    app = FastAPI(
+        title="LocalBazaar",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        swagger_ui_parameters={"persistAuthorization": True},
+    )
+    app.state.settings = configured or settings()
+    StandaloneDocs(app=app)
+    problems.install(app)
+    for module in (auth, me, catalogue, providers, service_requests, files, staff, system, aliases):
+        app.include_router(module.router)
+    app.include_router(endpoint.router)
+    _document_problems(app)
+    app.add_middleware(Edge, settings=app.state.settings)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with open_platform(app.state.settings) as platform:
+        sessions = LiveSessions(platform)
+        hub = Hub(platform, sessions)
+        app.state.platform, app.state.sessions, app.state.hub = platform, sessions, hub
+        await hub.start()
+        listener = asyncio.create_task(sessions.listen())
+        # What lives now lives for ever: collecting it again and again was most of the slowest requests' time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 100)
+        try:
+            yield
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+            await hub.stop()
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Put the problem document among the schemas, and in the place of FastAPI's own shape of a 422."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        if app.openapi_schema is None:
+            document = generate()
+            schemas = document["components"]["schemas"]
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -1,0 +1,31 @@
+"""Tables, one file per noun. Importing this package completes the metadata that the migrations are checked against."""
+
+from app.models import (
+    audit,
+    catalogue,
+    deadlines,
+    events,
+    files,
+    idempotency,
+    ledger,
+    providers,
+    regions,
+    service_requests,
+    users,
+)
+from app.models.base import metadata
+
+__all__ = [
+    "audit",
+    "catalogue",
+    "deadlines",
+    "events",
+    "files",
+    "idempotency",
+    "ledger",
+    "metadata",
+    "providers",
+    "regions",
+    "service_requests",
+    "users",
+]

@@ -1,0 +1,51 @@
+"""Private files: upload, and signed links to read."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Query, UploadFile, status
+from fastapi.responses import StreamingResponse
+
+from app.kernel import files
+from app.routers.dependencies import SignedIn, ThePlatform
+from app.routers.problems import documented
+from app.schemas.files import FileLink, FilePurpose, StoredFile
+
+router = APIRouter(prefix="/api/v1/files", tags=["files"])
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=documented(401, 409, 415))
+async def upload(
+    file: UploadFile, purpose: Annotated[FilePurpose, Form()], actor: SignedIn, platform: ThePlatform
+) -> StoredFile:
+    """Keep an image (JPEG, PNG, WebP; 10 MB) or, as proof, a video (MP4, WebM; 100 MB). Unused files are swept."""
+    return await files.store(platform, actor, purpose, file.file, file.size or 0)
+
+
+@router.get("/{file_id}", responses=documented(401, 404))
+async def read_link(file_id: UUID, actor: SignedIn, platform: ThePlatform) -> FileLink:
+    """A link that opens the file for a few minutes: for its owner and for whom the subject allows."""
+    return await files.link(platform, actor, file_id)
+
+
+@router.get(
+    "/{file_id}/content",
+    response_class=StreamingResponse,
+    responses=documented(404) | {200: {"content": {"application/octet-stream": {}}, "description": "The bytes."}},
+)
+async def read_content(
+    file_id: UUID,
+    platform: ThePlatform,
+    expires: Annotated[int, Query(ge=0, le=10**11)],
+    signature: Annotated[str, Query(max_length=100)],
+) -> StreamingResponse:
+    """The bytes behind a signed link. Never rendered as a page, whatever is inside."""
+    row, content = await files.open_link(platform, file_id, expires, signature)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{file_id}"',
+        "Content-Length": str(row["size_bytes"]),
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
+    return StreamingResponse(content, headers=headers, media_type=row["content_type"])

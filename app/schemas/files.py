@@ -1,0 +1,22 @@
+"""Private files."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from app.models.files import FilePurpose as FilePurpose
+from app.schemas.base import Answer
+
+
+class StoredFile(Answer):
+    id: UUID
+    purpose: FilePurpose
+    content_type: str
+    size_bytes: int
+    created_at: datetime
+
+
+class FileLink(StoredFile):
+    url: str = Field(description="Opens the file without further proof for a few minutes.")
+    expires_at: datetime

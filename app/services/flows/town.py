@@ -1,0 +1,135 @@
+"""The demo town: two regions, 45 services, and people who live and work there. Made once; found again afterwards."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Numeric, bindparam, select, update
+
+from app.core.actor import Actor
+from app.core.database import Session, Statement
+from app.kernel.platform import Platform
+from app.models.catalogue import services
+from app.models.providers import providers
+from app.models.regions import regions
+from app.models.users import Role
+from app.schemas.base import Position
+from app.schemas.providers import ApplyAsProvider
+from app.schemas.regions import CreateRegion
+from app.schemas.users import Register
+from app.schemas.wallets import TopUp
+from app.services.catalogue import administration as catalogue
+from app.services.providers import onboarding
+from app.services.providers.lifecycle import Action
+from app.services.regions import administration
+from app.services.users import accounts
+from app.services.wallets import wallets
+
+PASSWORD: Final = "neighbourhood-demo-1"  # noqa: S105 - of invented people, in development only
+_FILE: Final = Path(__file__).with_name("town.json")
+_WALLET_MINOR: Final = 5_000_00
+
+_HAS_TOWN = Statement(select(regions.c.id).limit(1))
+_SERVICE_IDS = Statement(select(services.c.slug, services.c.id))
+_RATE = Statement(
+    update(providers)
+    .where(providers.c.id == bindparam("provider_id"))
+    .values(rating_average=bindparam("rating_average", type_=Numeric), rating_count=bindparam("rating_count"))
+)
+
+
+async def seed(platform: Platform) -> bool:
+    """Fill an empty database; False if there is a town already."""
+    password_hash = await platform.passwords.hash(PASSWORD)
+    async with platform.database.write() as session:
+        await catalogue.fill(session)
+        if await session.scalar(_HAS_TOWN) is not None:
+            return False
+        await _people(session, platform, json.loads(_FILE.read_text("utf-8")), password_hash)
+    return True
+
+
+def sample_sign_ins() -> list[tuple[str, str]]:
+    """A few people of the town to sign in as: what they are, and their email."""
+    town = json.loads(_FILE.read_text("utf-8"))
+    staff = [(" and ".join(person["roles"]), person["email"]) for person in town["people"]["staff"]]
+    customer, provider = town["people"]["customers"][0], town["people"]["providers"][0]
+    return [("customer", customer["email"]), ("provider", provider["email"]), *staff]
+
+
+def plumbers() -> list[str]:
+    """Emails of providers who do plumbing in the first region, for the demo."""
+    town = json.loads(_FILE.read_text("utf-8"))
+    home = town["regions"][0]["code"]
+    everybody = town["people"]["providers"]
+    return [person["email"] for person in everybody if person["region"] == home and "plumbing" in person["services"]]
+
+
+def home_code() -> str:
+    """The code of the first region."""
+    code: str = json.loads(_FILE.read_text("utf-8"))["regions"][0]["code"]
+    return code
+
+
+async def _people(session: Session, platform: Platform, town: dict[str, Any], password_hash: str) -> None:
+    region_ids = {}
+    for region in town["regions"]:
+        wanted = CreateRegion(
+            code=region["code"], name=region["name"], zipcodes=region["zipcodes"], centre=Position(**region["centre"])
+        )
+        region_ids[region["code"]] = (await administration.create(session, wanted, region["boundary"])).id
+    admin: Actor | None = None
+    for person in town["people"]["staff"]:
+        user_id = await _person(session, person, password_hash)
+        for role in person["roles"]:
+            await accounts.grant(session, user_id, Role(role))
+        for code in person["regions"]:
+            await administration.appoint_manager(session, region_ids[code], user_id)
+        if Role.ADMIN in person["roles"]:
+            admin = Actor(user_id, frozenset({Role.ADMIN}))
+    if admin is None:
+        raise LookupError("the town has no admin")
+    for person in town["people"]["customers"]:
+        await _person(session, person, password_hash)
+    service_ids = {row["slug"]: row["id"] for row in await session.all(_SERVICE_IDS)}
+    for person in town["people"]["providers"]:
+        await _provider(session, platform, admin, person, service_ids, password_hash)
+
+
+async def _person(session: Session, person: dict[str, Any], password_hash: str) -> UUID:
+    wanted = Register(
+        name=person["name"],
+        email=person["email"],
+        phone=person["phone"],
+        password=PASSWORD,
+        language=person.get("language", "en"),
+    )
+    return await accounts.create_verified(session, wanted, password_hash)
+
+
+async def _provider(
+    session: Session,
+    platform: Platform,
+    admin: Actor,
+    person: dict[str, Any],
+    service_ids: dict[str, UUID],
+    password_hash: str,
+) -> None:
+    actor = Actor(await _person(session, person, password_hash))
+    application = ApplyAsProvider(
+        business_name=person["business_name"],
+        bio=person["bio"],
+        position=Position(latitude=person["latitude"], longitude=person["longitude"]),
+        service_radius_metres=person["service_radius_metres"],
+        service_ids=[service_ids[slug] for slug in person["services"]],
+    )
+    await onboarding.apply(session, platform, actor, application)
+    await onboarding.decide(session, admin, actor.user_id, Action.APPROVE)
+    await session.execute(
+        _RATE,
+        provider_id=actor.user_id,
+        rating_average=person["rating_average"],
+        rating_count=person["rating_count"],
+    )
+    await wallets.top_up(session, admin, actor.user_id, TopUp(amount_minor=_WALLET_MINOR, reason="demo money"))

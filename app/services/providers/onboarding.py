@@ -1,0 +1,146 @@
+"""Becoming and staying a provider: application, review, profile (identity.md: Roles and onboarding)."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.core.actor import Actor
+from app.core.database import Session, Statement, refuse_violation
+from app.core.errors import Conflict, Unprocessable
+from app.core.valkey import SESSIONS
+from app.kernel import files
+from app.kernel.events import emit
+from app.kernel.platform import Platform
+from app.models.files import FilePurpose
+from app.models.providers import ProviderStatus, provider_services, providers
+from app.models.regions import region_managers
+from app.schemas.base import Position
+from app.schemas.providers import ApplyAsProvider, ProviderProfile, UpdateProvider
+from app.services.providers import queries
+from app.services.providers.events import ReapplicationRefused
+from app.services.providers.lifecycle import LIFECYCLE, Action
+from app.services.regions import queries as regions
+
+
+class AlreadyApplied(Conflict):
+    code, title = "already_applied", "You have applied before; the application is pending or approved."
+
+
+class PreviouslyRejected(Conflict):
+    code, title = "previously_rejected", "An application of this account was turned down before."
+
+
+class UnknownService(Unprocessable):
+    code, title = "unknown_service", "One of these services is not in the catalogue."
+
+
+refuse_violation("providers_pkey", AlreadyApplied)
+refuse_violation("provider_services_service_id_fkey", UnknownService)
+
+REGION_LIMIT_METRES: Final = 50_000
+
+_STATUS = Statement(select(providers.c.status).where(providers.c.id == bindparam("provider_id")))
+_REVIEWERS = Statement(
+    select(region_managers.c.user_id)
+    .join(providers, providers.c.region_id == region_managers.c.region_id)
+    .where(providers.c.id == bindparam("provider_id"))
+)
+_service_ids = bindparam("service_ids", type_=ARRAY(Uuid))
+_service_id = func.unnest(_service_ids).column_valued("service_id")
+_offered = upsert(provider_services).from_select(
+    ["provider_id", "service_id"],
+    select(bindparam("provider_id", type_=Uuid), _service_id).distinct(),
+)
+# What is not offered any more is switched off rather than removed, so that its history stays.
+_OFFER = Statement(
+    _offered.on_conflict_do_update(index_elements=["provider_id", "service_id"], set_={"is_active": True}).add_cte(
+        update(provider_services)
+        .where(
+            provider_services.c.provider_id == bindparam("provider_id"),
+            provider_services.c.service_id != func.all(_service_ids),
+        )
+        .values(is_active=False)
+        .cte("withdrawn")
+    )
+)
+_changes = {
+    name: func.coalesce(bindparam(name, type_=providers.c[name].type), providers.c[name])
+    for name in (
+        "business_name", "bio", "latitude", "longitude", "region_id", "service_radius_metres",
+        "weekly_lead_budget_minor",
+    )
+}  # fmt: skip
+_UPDATE = Statement(
+    update(providers).where(providers.c.id == bindparam("provider_id")).values(**_changes, updated_at=func.now())
+)
+
+
+async def apply(session: Session, platform: Platform, actor: Actor, wanted: ApplyAsProvider) -> ProviderProfile:
+    """Apply as a provider. `AlreadyApplied`; `PreviouslyRejected` once turned down, which the managers are told."""
+    before = await session.scalar(_STATUS, provider_id=actor.user_id)
+    if before in {ProviderStatus.REJECTED, ProviderStatus.BANNED}:
+        await session.close()  # nobody may hold one connection while waiting for another
+        await _tell_managers(platform, actor.user_id)
+        raise PreviouslyRejected()
+    await LIFECYCLE.create(
+        session,
+        actor,
+        {
+            "id": actor.user_id,
+            "region_id": await _region(session, wanted.position),
+            "business_name": wanted.business_name,
+            "bio": wanted.bio,
+            "latitude": wanted.position.latitude,
+            "longitude": wanted.position.longitude,
+            "service_radius_metres": wanted.service_radius_metres,
+        },
+    )
+    await session.execute(_OFFER, provider_id=actor.user_id, service_ids=wanted.service_ids)
+    await files.attach(session, actor, wanted.document_ids, FilePurpose.DOCUMENT, ("provider", actor.user_id))
+    return await queries.profile(session, actor.user_id)
+
+
+async def _tell_managers(platform: Platform, provider_id: UUID) -> None:
+    """In a transaction of its own, because the refusal rolls the caller's back."""
+    async with platform.database.write() as session:
+        managers = [row["user_id"] for row in await session.all(_REVIEWERS, provider_id=provider_id)]
+        event = ReapplicationRefused(provider_id=provider_id)
+        await emit(session, event, subject_type="provider", subject_id=provider_id, to=managers)
+
+
+async def update_profile(session: Session, actor: Actor, wanted: UpdateProvider) -> ProviderProfile:
+    """Change what is given; a new position may belong to another region."""
+    position = wanted.position
+    await session.execute(
+        _UPDATE,
+        provider_id=actor.user_id,
+        latitude=position.latitude if position else None,
+        longitude=position.longitude if position else None,
+        region_id=await _region(session, position) if position else None,
+        **wanted.model_dump(exclude={"position"}),
+    )
+    return await queries.profile(session, actor.user_id)
+
+
+async def offer(session: Session, actor: Actor, service_ids: list[UUID]) -> ProviderProfile:
+    """Offer exactly these services from now on. `UnknownService`."""
+    await session.execute(_OFFER, provider_id=actor.user_id, service_ids=service_ids)
+    return await queries.profile(session, actor.user_id)
+
+
+async def decide(
+    session: Session, actor: Actor, provider_id: UUID, action: Action, reason: str | None = None
+) -> ProviderProfile:
+    """A reviewer's decision. The reason of a rejection, suspension or ban is kept and shown to the provider."""
+    recorded: dict[str, str | None] = {}
+    if reason is not None:
+        recorded = {"rejection_reason" if action is Action.REJECT else "status_reason": reason}
+    await LIFECYCLE.advance(session, provider_id, action, actor, reason=reason, **recorded)
+    session.hints[SESSIONS].add(provider_id)  # the role came or went
+    return await queries.profile(session, provider_id)
+
+
+async def _region(session: Session, position: Position) -> UUID:
+    return await regions.nearest(session, position.latitude, position.longitude, REGION_LIMIT_METRES)

@@ -1,0 +1,75 @@
+"""What happens to accounts."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from app.kernel.events import Event
+
+
+class Registered(Event):
+    """Drives the two sign-up codes."""
+
+    name: ClassVar = "auth.registered"
+    messages: ClassVar = {
+        "en": "Welcome to LocalBazaar, {user_name}! Enter the two codes that we sent you.",
+        "hi": "लोकलबाज़ार में आपका स्वागत है, {user_name}! भेजे गए दोनों कोड दर्ज करें।",
+    }
+    user_id: UUID
+    user_name: str
+
+
+class Verified(Event):
+    name: ClassVar = "auth.verified"
+    messages: ClassVar = {"en": "Your account is active.", "hi": "आपका खाता सक्रिय हो गया है।"}
+    user_id: UUID
+
+
+class CodeRequested(Event):
+    """A code is to be sent; nobody's sockets hear of it. `purpose` is verify, reset or change."""
+
+    name: ClassVar = "auth.code_requested"
+    messages: ClassVar = {"en": "A code is on its way.", "hi": "कोड भेजा जा रहा है।"}
+    user_id: UUID
+    channel: str
+    purpose: str
+
+
+class TokenReused(Event):
+    """A refresh token came a second time: somebody else has a copy, so the session was ended."""
+
+    name: ClassVar = "auth.token_reused"
+    messages: ClassVar = {
+        "en": "A sign-in token of yours was used twice. We ended that session; change your password if it was not you.",
+        "hi": "आपका साइन-इन टोकन दो बार इस्तेमाल हुआ। हमने वह सत्र बंद कर दिया; यदि यह आप नहीं थे तो पासवर्ड बदलें।",
+    }
+    user_id: UUID
+    session_id: UUID
+
+
+class Suspended(Event):
+    name: ClassVar = "auth.suspended"
+    messages: ClassVar = {
+        "en": "Your account is suspended: {reason}",
+        "hi": "आपका खाता निलंबित है: {reason}",
+    }
+    mailed: ClassVar = True
+    user_id: UUID
+    reason: str
+
+
+class Banned(Event):
+    name: ClassVar = "auth.banned"
+    messages: ClassVar = {
+        "en": "Your account is closed for good: {reason}",
+        "hi": "आपका खाता स्थायी रूप से बंद है: {reason}",
+    }
+    mailed: ClassVar = True
+    user_id: UUID
+    reason: str
+
+
+class Reinstated(Event):
+    name: ClassVar = "auth.reinstated"
+    messages: ClassVar = {"en": "Your account is active again.", "hi": "आपका खाता फिर से सक्रिय है।"}
+    mailed: ClassVar = True
+    user_id: UUID

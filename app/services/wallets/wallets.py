@@ -1,0 +1,82 @@
+"""Wallets: balances, statements, and top-ups by an admin (money.md: Ledger)."""
+
+from uuid import UUID
+
+from sqlalchemy import Uuid, bindparam, exists, select
+
+from app.core.actor import Actor
+from app.core.config import settings
+from app.core.database import ReadSession, Session, Statement
+from app.core.errors import NotFound, Unprocessable
+from app.core.pagination import decode, next_cursor
+from app.kernel import ledger
+from app.models.ledger import AccountKind, accounts, entries, postings
+from app.models.users import users
+from app.schemas.base import Page
+from app.schemas.wallets import Balance, TopUp, Wallet, WalletEntry, WalletPage
+
+
+class TopUpTooLarge(Unprocessable):
+    code, title = "top_up_too_large", "This is more than may be topped up at once."
+
+
+_BALANCES = Statement(
+    select(accounts.c.currency, accounts.c.balance.label("balance_minor"))
+    .where(accounts.c.owner_id == bindparam("owner_id"), accounts.c.kind == AccountKind.WALLET.value)
+    .order_by(accounts.c.currency)
+)
+_ENTRIES = Statement(
+    select(
+        entries.c.id,
+        entries.c.kind,
+        postings.c.amount.label("amount_minor"),
+        postings.c.currency,
+        entries.c.subject_type,
+        entries.c.subject_id,
+        entries.c.reason,
+        entries.c.created_at,
+    )
+    .join(entries, entries.c.id == postings.c.entry_id)
+    .join(accounts, accounts.c.id == postings.c.account_id)
+    .where(
+        accounts.c.owner_id == bindparam("owner_id"),
+        accounts.c.kind == AccountKind.WALLET.value,
+        entries.c.id < bindparam("before", type_=Uuid),
+    )
+    .order_by(entries.c.id.desc())
+    .limit(bindparam("rows"))
+)
+_EXISTS = Statement(select(exists().where(users.c.id == bindparam("user_id"))))
+
+
+async def wallet(session: ReadSession, owner_id: UUID) -> Wallet:
+    """What the owner holds in each currency that ever moved; nothing yet is zero in the platform's own."""
+    rows = await session.all(_BALANCES, owner_id=owner_id)
+    balances = [Balance.model_validate(dict(row)) for row in rows]
+    return Wallet(balances=balances or [Balance(currency=settings().currency, balance_minor=0)])
+
+
+async def statement(session: ReadSession, owner_id: UUID, wanted: WalletPage) -> Page[WalletEntry]:
+    """The movements, newest first."""
+    rows = await session.all(_ENTRIES, owner_id=owner_id, before=decode(wanted.cursor), rows=wanted.limit + 1)
+    items = [WalletEntry.model_validate(dict(row)) for row in rows[: wanted.limit]]
+    return Page(items=items, next_cursor=next_cursor(rows, wanted.limit))
+
+
+async def top_up(session: Session, actor: Actor, user_id: UUID, wanted: TopUp) -> Wallet:
+    """An admin books money in that arrived outside of any payment provider. `NotFound`, `TopUpTooLarge`."""
+    if wanted.amount_minor > settings().wallet_top_up_limit_minor:
+        raise TopUpTooLarge(limit_minor=settings().wallet_top_up_limit_minor)
+    if not await session.scalar(_EXISTS, user_id=user_id):
+        raise NotFound()
+    await ledger.transfer(
+        session,
+        "top_up_by_admin",
+        ledger.platform(AccountKind.CLEARING, wanted.currency),
+        ledger.wallet(user_id, wanted.currency),
+        wanted.amount_minor,
+        subject=("user", user_id),
+        actor_id=actor.id,
+        reason=wanted.reason,
+    )
+    return await wallet(session, user_id)

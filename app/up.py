@@ -1,0 +1,123 @@
+"""`localbazaar up`: the whole product on one machine, as children that die with it."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from app.core.config import Settings, settings
+from app.core.embedded import embedded_servers
+from app.kernel.platform import open_platform
+from app.migrate import migrate
+from app.services.flows import town
+from app.supervisor import Child, supervise
+
+console = Console()
+
+
+def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
+    """Start everything and stay until a signal; the exit code."""
+    started = time.monotonic()
+    configured = settings()
+    # The address is taken first: if somebody else has it, nothing is started at all.
+    listening = _listen(host, port)
+    with listening, _servers(configured) as found:
+        os.environ |= found
+        settings.cache_clear()
+        configured = settings()
+        migrate(configured)
+        if seed_town:
+            asyncio.run(_seed(configured))
+        remembered = configured.data_folder / "servers.json"
+        if found:
+            remembered.write_text(json.dumps(found))
+        here = f"http://{host}:{port}"
+        children = [
+            Child(
+                f"serve-{number}",
+                [sys.executable, "-m", "app.cli", "serve", "--fd", str(listening.fileno())],
+                pass_fds=[listening.fileno()],
+            )
+            for number in range(processes)
+        ]
+        children.append(Child("worker", [sys.executable, "-m", "app.cli", "worker"]))
+        threading.Thread(target=_announce, args=(here, started), daemon=True).start()
+        try:
+            return supervise(children)
+        finally:
+            remembered.unlink(missing_ok=True)
+
+
+def running_servers(configured: Settings) -> dict[str, str] | None:
+    """The addresses of the embedded servers of an `up` that runs on the same data folder, if one does."""
+    try:
+        found: dict[str, str] = json.loads((configured.data_folder / "servers.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found if Path(found["REDIS_URL"].removeprefix("unix://")).exists() else None
+
+
+def _servers(configured: Settings) -> AbstractContextManager[dict[str, str]]:
+    if configured.database_url and configured.redis_url:
+        return nullcontext({})
+    return _Embedded(configured)
+
+
+class _Embedded(AbstractContextManager[dict[str, str]]):
+    """Embedded servers for whichever of the two is not configured."""
+
+    def __init__(self, configured: Settings) -> None:
+        self._configured = configured
+        self._servers = embedded_servers(configured.data_folder)
+
+    def __enter__(self) -> dict[str, str]:
+        servers = self._servers.__enter__()
+        return {
+            "DATABASE_URL": self._configured.database_url or servers.database_url,
+            "REDIS_URL": self._configured.redis_url or servers.redis_url,
+        }
+
+    def __exit__(self, *error: object) -> None:
+        self._servers.__exit__(None, None, None)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The one listening socket that all server processes accept from: when one dies, no connection is lost with it."""
+    listening = socket.create_server((host, port), backlog=2048)
+    listening.set_inheritable(True)
+    return listening
+
+
+async def _seed(configured: Settings) -> None:
+    async with open_platform(configured) as platform:
+        await town.seed(platform)
+
+
+def _announce(here: str, started: float) -> None:
+    """Once the server is ready, say where it is and whom one may sign in as."""
+    while time.monotonic() - started < 120:
+        try:
+            if httpx.get(f"{here}/readyz", timeout=2).status_code == httpx.codes.OK:
+                break
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    table = Table("sign in as", "email", title=f"password of all: {town.PASSWORD}")
+    for role, email in town.sample_sign_ins():
+        table.add_row(role, email)
+    console.print(f"\nLocalBazaar is ready after {time.monotonic() - started:.1f} s")
+    console.print(f"  API        {here}/docs")
+    console.print(f"  OpenAPI    {here}/openapi.json")
+    console.print(f"  socket     {here.replace('http', 'ws', 1)}/ws/notifications/")
+    console.print("  try        localbazaar demo leads")
+    console.print(table)
+    sys.stdout.flush()

@@ -1,0 +1,146 @@
+"""`/ws/notifications/`: who may open it, what it understands, how it ends (realtime.md: Socket)."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from app.core.actor import Actor
+from app.core.config import Settings
+from app.core.errors import Problem, Unauthenticated
+from app.kernel.platform import Platform
+from app.services.notifications import tickets
+from app.services.users.sessions import LiveSessions
+from app.ws import protocol
+from app.ws.hub import Connection, Hub
+
+router = APIRouter()
+
+_WRITE_AT_ONCE = 64
+_ERRORS_FORGIVEN = 10
+
+
+@router.websocket("/ws/notifications/")
+async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
+    """Events for one user, live and since a given one. See `docs/events.md`."""
+    platform: Platform = socket.app.state.platform
+    hub: Hub = socket.app.state.hub
+    offered = socket.headers.get("sec-websocket-protocol", "")
+    # Accepted first, because a refusal before that reaches clients as a bare 403 without its code.
+    await socket.accept(subprotocol="bearer" if offered.startswith("bearer") else None)
+    if not _origin_allowed(socket.headers.get("origin"), platform.settings):
+        return await socket.close(protocol.FORBIDDEN_ORIGIN, "this origin may not open sockets")
+    try:
+        actor, session_id = await _authenticate(platform, socket.app.state.sessions, ticket, offered)
+    except Problem as problem:
+        return await socket.close(protocol.BAD_AUTHENTICATION, problem.code)
+    if hub.connections_of(actor.user_id) >= platform.settings.sockets_per_user:
+        return await socket.close(protocol.TOO_MANY_SOCKETS, "too many sockets of one user")
+    await _serve(socket, hub, Connection(actor, session_id), platform.settings)
+
+
+async def _authenticate(
+    platform: Platform, sessions: LiveSessions, ticket: str | None, offered: str
+) -> tuple[Actor, UUID]:
+    """By ticket or by a bearer token among the subprotocols, and by nothing that a browser sends on its own."""
+    if ticket is not None:
+        redeemed = await tickets.redeem(platform, ticket)
+        actor = await sessions.look_up(redeemed.user_id, redeemed.session_id)
+    else:
+        _, _, token = offered.partition(",")
+        actor = await sessions.actor(token.strip()) if token else None
+    if actor is None or actor.session_id is None:
+        raise Unauthenticated()
+    return actor, actor.session_id
+
+
+def _origin_allowed(origin: str | None, settings: Settings) -> bool:
+    """Apps send no origin; a page must come from our own address or from one in the settings."""
+    if origin is None:
+        return True
+    own = urlsplit(settings.public_url)
+    return origin == f"{own.scheme}://{own.netloc}" or origin in settings.allowed_origins
+
+
+async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:
+    hub.join(connection)
+    await connection.joined.wait()
+    connection.push(to_json({"type": "ready"}))
+    tasks = {
+        asyncio.create_task(_write(socket, hub, connection)),
+        asyncio.create_task(_read(socket, hub, connection, settings)),
+        asyncio.create_task(_close_when_told(socket, connection)),
+    }
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hub.leave(connection)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, (WebSocketDisconnect, RuntimeError)):
+            raise error
+
+
+async def _write(socket: WebSocket, hub: Hub, connection: Connection) -> None:
+    """Frames as they come. `send` waits while the reader does not read; the hub sees since when."""
+    while True:
+        await connection.filled.wait()
+        connection.filled.clear()
+        while connection.frames:
+            connection.stalled_since = time.monotonic()
+            for _ in range(min(_WRITE_AT_ONCE, len(connection.frames))):
+                await socket.send_text(connection.frames.popleft().decode())
+            connection.stalled_since = None
+        hub.has_room_again(connection)
+
+
+async def _close_when_told(socket: WebSocket, connection: Connection) -> None:
+    await connection.told_to_close.wait()
+    code = connection.closing or protocol.ABUSE
+    with contextlib.suppress(TimeoutError):  # whoever does not read does not take the closing frame either
+        await asyncio.wait_for(socket.close(code, "resume" if code == protocol.TOO_SLOW else None), 5)
+
+
+async def _read(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:
+    """Carry out the client's frames; too many of them, or too many that make no sense, close the socket."""
+    recent: deque[float] = deque()
+    errors = 0
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        recent.append(time.monotonic())
+        while recent[0] < recent[-1] - 60:
+            recent.popleft()
+        problem = await _carry_out(hub, connection, message.get("text"), settings)
+        if problem is not None:
+            errors += 1
+            connection.push(to_json(problem))
+        if errors > _ERRORS_FORGIVEN or len(recent) > settings.socket_frames_a_minute:
+            connection.close(protocol.ABUSE)
+            await asyncio.sleep(10)  # the closing ends this task
+
+
+async def _carry_out(hub: Hub, connection: Connection, text: str | None, settings: Settings) -> dict[str, str] | None:
+    if text is None or len(text) > settings.socket_frame_limit_bytes:
+        return protocol.error("frame_refused", "Frames are JSON text of a few kilobytes at most.")
+    try:
+        frame = protocol.ClientFrame.validate_json(text)
+    except (ValidationError, ValueError):
+        return protocol.error("frame_unknown", "The frame is not one of the documented operations.")
+    match frame:
+        case protocol.Ping():
+            connection.push(to_json({"type": "pong"}))
+            return None
+        case protocol.Resume(after=after):
+            code = await hub.resume(connection, after)
+            return protocol.error(code, "Fetch the lists anew; events go on live.") if code else None

@@ -1,0 +1,107 @@
+"""Real servers for every pytest worker: PostgreSQL and Valkey out of wheels, the application behind a real socket."""
+
+import asyncio
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import httpx
+import pytest
+import uvicorn
+
+from app.core.config import Settings, settings
+from app.core.embedded import embedded_servers
+from app.jobs import worker
+from app.kernel.platform import Platform, open_platform
+from app.main import create_app
+from app.migrate import migrate
+from tests.support.world import World, build_world
+
+GENEROUS = {
+    "LOCALBAZAAR_LOGIN_TRIES_PER_ACCOUNT": "1000/minute",
+    "LOCALBAZAAR_LOGIN_TRIES_PER_ADDRESS": "100000/minute",
+    "LOCALBAZAAR_SIGN_UPS_PER_ADDRESS": "100000/minute",
+    "LOCALBAZAAR_PASSWORD_HASH_MEMORY_KIB": "64",
+    "LOCALBAZAAR_PASSWORD_HASH_PASSES": "1",
+    "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
+}
+"""Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder that the database's own system user can reach."""
+    path = Path(tempfile.mkdtemp(prefix="localbazaar-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def configured(folder: Path) -> Iterator[Settings]:
+    """Settings of servers that belong to this pytest worker alone, migrated to the newest schema."""
+    with embedded_servers(folder, durable=False) as servers:
+        environment = GENEROUS | {
+            "DATABASE_URL": servers.database_url,
+            "REDIS_URL": servers.redis_url,
+            "LOCALBAZAAR_DATA_FOLDER": str(folder),
+        }
+        with patch.dict(os.environ, environment):
+            settings.cache_clear()
+            migrate(settings())
+            yield settings()
+        settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+async def platform(configured: Settings) -> AsyncIterator[Platform]:
+    async with open_platform(configured) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """The application on a free port of the loopback, in this event loop; its address."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    config = uvicorn.Config(app, ws="websockets-sansio", log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with patch.object(server, "capture_signals", nullcontext):
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture(scope="session")
+async def address(configured: Settings) -> AsyncIterator[str]:
+    async with serving(create_app(configured)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=address, timeout=30, limits=httpx.Limits(max_connections=200)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def world(platform: Platform, http: httpx.AsyncClient) -> World:
+    """A region, the catalogue, an admin; and factories for everybody else."""
+    return await build_world(platform, http)
+
+
+@pytest.fixture
+async def working(platform: Platform) -> AsyncIterator[None]:
+    """A worker runs: codes are sent, deadlines are kept."""
+    task = asyncio.create_task(worker.work(platform))
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

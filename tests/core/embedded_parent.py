@@ -1,0 +1,26 @@
+"""Runs the embedded servers on the folder it is given, commits what it can say about them, and waits to be ended."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import asyncpg
+import redis
+
+from app.core.embedded import EmbeddedServers, embedded_servers
+
+
+async def commit_a_row(servers: EmbeddedServers) -> None:
+    connection = await asyncpg.connect(servers.database_url.replace("+asyncpg", ""))
+    await connection.execute("CREATE TABLE notes (words text); INSERT INTO notes VALUES ('still here')")
+    await connection.close()
+
+
+if __name__ == "__main__":
+    with embedded_servers(Path(sys.argv[1])) as servers:
+        asyncio.run(commit_a_row(servers))
+        with redis.Redis.from_url(servers.redis_url) as valkey:
+            valkey.set("words", "here too")
+        print("ready", flush=True)
+        signal.pause()
