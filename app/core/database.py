@@ -3,6 +3,7 @@
 Why not `AsyncSession.execute`: see `docs/adr/0001-compiled-statements.md` (417 µs of processor a read, 118 this way).
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -208,14 +209,19 @@ class Database:
         """Back to the pool, rolled back if a transaction is still open, thrown away if even that fails."""
         if connection.is_closed():
             await greenlet_spawn(fairy.invalidate)
-            return
-        if connection.is_in_transaction():
-            try:
-                await connection.execute("ROLLBACK")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await greenlet_spawn(fairy.invalidate)
-                return
-        await greenlet_spawn(fairy.close)
+        elif connection.is_in_transaction():
+            # Shielded: whoever gave up on the request must not take the connection with them.
+            await asyncio.shield(self._roll_back(fairy, connection))
+        else:
+            await greenlet_spawn(fairy.close)
+
+    async def _roll_back(self, fairy: Any, connection: Any) -> None:
+        try:
+            await connection.execute("ROLLBACK")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await greenlet_spawn(fairy.invalidate)
+        else:
+            await greenlet_spawn(fairy.close)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:

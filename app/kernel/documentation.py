@@ -1,7 +1,7 @@
 """The declared tables as documents: lifecycles for `GET /api/v1/lifecycles` and, as diagrams, for `docs/`."""
 
 from app.kernel.events import declared
-from app.kernel.lifecycle import LIFECYCLES, Lifecycle
+from app.kernel.lifecycle import LIFECYCLES, Declaration
 from app.schemas.base import Answer
 
 
@@ -24,10 +24,10 @@ class LifecycleDocument(Answer):
 
 def lifecycles() -> list[LifecycleDocument]:
     """Every declared lifecycle, by name."""
-    return [_document(LIFECYCLES[name]) for name in sorted(LIFECYCLES)]
+    return [_document(LIFECYCLES[name].declared) for name in sorted(LIFECYCLES)]
 
 
-def _document(lifecycle: Lifecycle) -> LifecycleDocument:
+def _document(lifecycle: Declaration) -> LifecycleDocument:
     return LifecycleDocument(
         subject=lifecycle.subject,
         statuses=[status.value for status in lifecycle.statuses],

@@ -60,6 +60,8 @@ class _FromFramework(Problem):
 
 async def _problem(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)  # noqa: S101 - registered for this class only
+    if problem.status >= 500:
+        _log.warning("refused", code=problem.code, cause=repr(problem.__cause__))
     return answer(problem)
 
 

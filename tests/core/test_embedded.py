@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 import redis
 
-from app.core import embedded
+from app.core import system_account
 from app.core.embedded import EmbeddedServerError, EmbeddedServers, embedded_servers
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
@@ -322,7 +322,7 @@ def test_root_copies_binaries_that_only_root_can_reach(
     monkeypatch.syspath_prepend(str(private_folder))
     shared = folder.parent / "shared"
     shared.mkdir(mode=0o755)
-    monkeypatch.setattr(embedded, "_SHARED_FOLDER", shared)
+    monkeypatch.setattr(system_account, "_SHARED_FOLDER", shared)
 
     # when
     for _ in range(2):
@@ -347,7 +347,7 @@ def test_root_runs_no_binaries_that_another_user_put_there(
     planted = folder.parent / f"localbazaar-postgres-{wheel.version}"
     planted.mkdir()
     os.chown(planted, pwd.getpwnam("nobody").pw_uid, -1)
-    monkeypatch.setattr(embedded, "_SHARED_FOLDER", folder.parent)
+    monkeypatch.setattr(system_account, "_SHARED_FOLDER", folder.parent)
 
     # when
     with pytest.raises(EmbeddedServerError, match="others put there"), embedded_servers(folder):

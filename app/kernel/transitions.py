@@ -1,0 +1,138 @@
+"""What a lifecycle is declared with: transitions, guards, events, deadlines. `lifecycle.py` runs them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Text,
+    Update,
+    Uuid,
+    bindparam,
+    cast,
+    literal_column,
+)
+from sqlalchemy.sql import ColumnCollection
+
+from app.core.errors import Conflict, Problem
+from app.kernel.events import Event
+
+ACTOR: Final[ColumnElement[UUID]] = bindparam("actor_id", type_=Uuid)
+_ACTOR_ROLES: Final = bindparam("actor_roles", type_=ARRAY(Text))
+
+Columns = ColumnCollection[str, ColumnElement[Any]]
+Refusal = Callable[[], Problem]
+
+
+def actor_has(*roles: str) -> ColumnElement[bool]:
+    """The actor holds one of these roles."""
+    return _ACTOR_ROLES.op("&&", is_comparison=True)(constants(roles))
+
+
+def constant(value: str) -> ColumnElement[str]:
+    """A word that is part of the statement's text, so that it costs no parameter on each call."""
+    return literal_column("'" + value.replace("'", "''") + "'", Text)
+
+
+def constants(values: Iterable[str]) -> ColumnElement[Sequence[str]]:
+    """A fixed list of words, to compare with `any_`."""
+    return cast(literal_column("'{" + ",".join(sorted(values)) + "}'"), ARRAY(Text))
+
+
+class IllegalTransition(Conflict):
+    """The status does not allow the action; `status` and `allowed_actions` tell what it is and what it allows."""
+
+    code, title = "illegal_transition", "The current status does not allow this action."
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition on the row and the actor, and the refusal of whoever does not meet it."""
+
+    condition: ColumnElement[bool]
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """An event that a transition writes: who hears of it, and where each field of its payload comes from.
+
+    `to` and `payload` are given the columns of the moved row. `to` answers a column of user ids or a SELECT of them.
+    """
+
+    event: type[Event]
+    to: Callable[[Columns], ColumnElement[Any] | Select[Any]]
+    payload: Callable[[Columns], Mapping[str, ColumnElement[Any]]]
+    up_to: str | None = None
+    """The setting that bounds the number of recipients; the first ones of the SELECT are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """`after` names the setting that holds the seconds from now; None takes the deadline away."""
+
+    kind: str
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row of the table: who may take which status where, what is recorded, and who hears of it."""
+
+    action: StrEnum
+    sources: frozenset[StrEnum]
+    target: StrEnum | Mapping[StrEnum, StrEnum]
+    """The new status, or the new status for some sources; the others keep theirs."""
+    who: str
+    """Who may do it, in words, for the documentation; `allowed` decides."""
+    allowed: Guard | None
+    """None: only the platform itself, in the course of something else that was allowed or was due."""
+    guards: Sequence[Guard] = ()
+    records: Sequence[str] = ()
+    """Columns that the caller gives; they are in the audit row too."""
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    """Columns with a fixed expression over the row."""
+    emits: Sequence[Emit] = ()
+    deadlines: Sequence[Deadline] = ()
+    also: Callable[[Columns], Sequence[Insert | Update | Delete]] = lambda _: ()
+    """Further writes of the same statement."""
+    refusals: Mapping[StrEnum, Refusal] = field(default_factory=dict)
+    """Wordings of their own for some statuses in which the action is illegal."""
+
+    def target_from(self, source: str) -> str:
+        """Where the action leads from this status."""
+        if isinstance(self.target, StrEnum):
+            return self.target
+        return {str(status): str(target) for status, target in self.target.items()}.get(source, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """How a subject comes into the world: its first status and what goes with it."""
+
+    status: StrEnum
+    who: str
+    emits: Sequence[Emit] = ()
+    deadlines: Sequence[Deadline] = ()
+    also: Callable[[Columns], Sequence[Insert | Update | Delete]] = lambda _: ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A whole lifecycle, as a noun declares it."""
+
+    subject: str
+    table: Table
+    statuses: type[StrEnum]
+    creation: Creation
+    transitions: Mapping[str, Transition]
+    visible: ColumnElement[bool]
+    """Whether the actor may know of a row at all."""

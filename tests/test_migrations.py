@@ -1,0 +1,65 @@
+"""The migrations lead to exactly the tables that the models declare, and back to nothing."""
+
+import asyncio
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import pytest
+from alembic import command
+from sqlalchemy import column, select, table
+from sqlalchemy.engine import make_url
+
+from app.core.config import Settings, settings
+from app.core.database import Statement
+from app.jobs.queue import connect
+from app.kernel.platform import open_platform
+from app.migrate import alembic_config, migrate
+
+_TABLES = Statement(
+    select(column("tablename")).select_from(table("pg_tables")).where(column("schemaname") == "public")
+)
+
+
+@pytest.fixture
+def empty(configured: Settings) -> Iterator[Settings]:
+    """A database without anything in it."""
+    url = make_url(configured.database_url)
+
+    async def run(sql: str) -> None:
+        connection = await connect(configured.database_url)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    asyncio.run(run("CREATE DATABASE scratch_migrations"))
+    scratch = url.set(database="scratch_migrations").render_as_string(hide_password=False)
+    with patch.dict("os.environ", {"DATABASE_URL": scratch}):
+        settings.cache_clear()
+        yield settings()
+    settings.cache_clear()
+    asyncio.run(run("DROP DATABASE scratch_migrations WITH (FORCE)"))
+
+
+async def _tables(configured: Settings) -> set[str]:
+    async with open_platform(configured) as platform, platform.database.read() as session:
+        return {row["tablename"] for row in await session.all(_TABLES)}
+
+
+def test_models_and_migrations_agree(empty: Settings) -> None:
+    # When an empty database is brought to the newest schema, twice
+    migrate(empty)
+    migrate(empty)
+    # Then nothing is left to migrate (this raises otherwise)
+    command.check(alembic_config())
+
+
+def test_downgrade_leaves_nothing_of_ours_behind(empty: Settings) -> None:
+    # Given the newest schema
+    migrate(empty)
+    # When it is taken back to the beginning
+    command.downgrade(alembic_config(), "base")
+    # Then only the job queue's own tables and Alembic's are left, and the way up is open again
+    left = {name for name in asyncio.run(_tables(empty)) if not name.startswith("pgqueuer")}
+    assert left == {"alembic_version"}
+    migrate(empty)
