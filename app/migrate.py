@@ -9,7 +9,7 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 
 from app.core.config import Settings
-from app.jobs.queue import connect
+from app.core.database import connect
 from app.kernel.health import MIGRATIONS
 
 
@@ -27,7 +27,7 @@ def migrate(settings: Settings) -> None:
 
 async def _install_queue(settings: Settings) -> None:
     """The job queue's tables belong to its library, which knows how to make them and bring them up to date."""
-    connection: Any = await connect(settings.database_url)
+    connection: Any = await connect(settings)
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('localbazaar job queue'))")

@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, NullPool
 from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.config import settings
-from app.core.database import create_engine
 from app.models import metadata
 from app.models.base import Cube
 from app.models.events import TransactionId
@@ -36,11 +36,9 @@ def migrate(connection: Connection) -> None:
 
 
 async def connect_and_migrate() -> None:
-    engine = create_engine(settings())
+    engine = create_async_engine(settings().database_url, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.execution_options(compiled_cache=None)
-            await connection.exec_driver_sql("SET statement_timeout = 0")
             await connection.run_sync(migrate)
     finally:
         await engine.dispose()

@@ -10,14 +10,11 @@ from sqlalchemy import column, select, table
 from sqlalchemy.engine import make_url
 
 from app.core.config import Settings, settings
-from app.core.database import Statement
-from app.jobs.queue import connect
+from app.core.database import Statement, connect
 from app.kernel.platform import open_platform
 from app.migrate import alembic_config, migrate
 
-_TABLES = Statement(
-    select(column("tablename")).select_from(table("pg_tables")).where(column("schemaname") == "public")
-)
+_TABLES = Statement(select(column("tablename")).select_from(table("pg_tables")).where(column("schemaname") == "public"))
 
 
 @pytest.fixture
@@ -26,7 +23,7 @@ def empty(configured: Settings) -> Iterator[Settings]:
     url = make_url(configured.database_url)
 
     async def run(sql: str) -> None:
-        connection = await connect(configured.database_url)
+        connection = await connect(configured)
         try:
             await connection.execute(sql)
         finally:

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     """Signing keys, separated by commas; the first signs, all verify: a key is rotated by putting a new one first."""
 
     database_pool_size: Count = 20
+    database_pool_timeout_seconds: Seconds = 10
     database_statement_timeout_seconds: Seconds = 15
 
     json_body_limit_bytes: Bytes = 64 * 1024

@@ -1,23 +1,21 @@
-"""The way to PostgreSQL: statements written with SQLAlchemy Core, compiled once, run by asyncpg on SQLAlchemy's pool.
+"""The way to PostgreSQL: statements written with SQLAlchemy Core, compiled once, run by asyncpg.
 
 Why not `AsyncSession.execute`: see `docs/adr/0001-compiled-statements.md` (417 µs of processor a read, 118 this way).
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 from pydantic_core import from_json, to_json
-from sqlalchemy import Dialect, Executable, event
+from sqlalchemy import Dialect, Executable
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.engine import make_url
 
 from app.core.config import Settings
 from app.core.errors import Problem, Unavailable, Unprocessable
@@ -77,7 +75,6 @@ class ReadSession:
 
     def __init__(self, database: "Database") -> None:
         self._database = database
-        self._fairy: Any = None
         self._connection: Any = None
 
     async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
@@ -96,19 +93,22 @@ class ReadSession:
 
     async def _run(self, method: str, statement: Statement, values: Mapping[str, Any]) -> Any:
         arguments = statement.arguments(values)
-        with _driver_errors_as_problems():
+        try:
             if self._connection is None:
                 await self._open()
             return await getattr(self._connection, method)(statement.sql, *arguments)
+        except _DRIVER_ERRORS as error:
+            _refuse(error)
+            raise
 
     async def _open(self) -> None:
-        self._fairy, self._connection = await self._database.acquire()
+        self._connection = await self._database.acquire()
 
     async def close(self) -> None:
         """Give the connection back; whatever was not committed is rolled back."""
-        fairy, self._fairy, connection, self._connection = self._fairy, None, self._connection, None
-        if fairy is not None:
-            await self._database.release(fairy, connection)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._database.release(connection)
 
 
 class Session(ReadSession):
@@ -136,8 +136,11 @@ class Session(ReadSession):
     async def commit(self) -> None:
         """Make the transaction durable. A failure here reaches the caller, who must not have answered yet."""
         if self._connection is not None:
-            with _driver_errors_as_problems():
+            try:
                 await self._connection.execute("COMMIT")
+            except _DRIVER_ERRORS as error:
+                _refuse(error)
+                raise
 
 
 class SingleStatementSession(Session):
@@ -163,65 +166,88 @@ class SingleStatementSession(Session):
         """Nothing to do: the statement is durable since it returned."""
 
 
-@contextmanager
-def _driver_errors_as_problems() -> Iterator[None]:
-    try:
-        yield
-    except asyncpg.IntegrityConstraintViolationError as violation:
-        refusal = _refusals.get(violation.constraint_name or "")
-        if refusal is None:
-            raise
-        raise refusal() from violation
-    except asyncpg.DataError as error:
-        # The schemas refuse what PostgreSQL cannot hold; this is the wall behind them.
-        raise Unprocessable("A value lies outside of what can be stored.") from error
-    except (asyncpg.DeadlockDetectedError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
-        raise Unavailable("The database was too busy for this.") from error
-    except (
-        asyncpg.PostgresConnectionError,
-        asyncpg.InterfaceError,
-        asyncpg.OperatorInterventionError,
-        asyncpg.TooManyConnectionsError,
-        OSError,
-        PoolTimeout,
-    ) as error:
-        raise Unavailable("The database is away.") from error
+_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+def _refuse(error: Exception) -> None:
+    """Raise the refusal that a driver's error means; return if it means a bug, which stays what it is."""
+    match error:
+        case asyncpg.IntegrityConstraintViolationError(constraint_name=str(name)) if name in _refusals:
+            raise _refusals[name]() from error
+        case asyncpg.DataError():
+            # The schemas refuse what PostgreSQL cannot hold; this is the wall behind them.
+            raise Unprocessable("A value lies outside of what can be stored.") from error
+        case asyncpg.DeadlockDetectedError() | asyncpg.QueryCanceledError() | asyncpg.LockNotAvailableError():
+            raise Unavailable("The database was too busy for this.") from error
+        case (
+            asyncpg.PostgresConnectionError()
+            | asyncpg.OperatorInterventionError()
+            | asyncpg.TooManyConnectionsError()
+            | asyncpg.InterfaceError()
+            | OSError()  # TimeoutError is one too
+        ):
+            raise Unavailable("The database is away.") from error
 
 
 class Database:
-    """The pool of one process. Sessions come from `read`, `write` and `write_single`."""
+    """The connections of one process, and the sessions over them: `read`, `write` and `write_single`.
+
+    A free list instead of a library's pool, because nothing has to be reset between two uses: no statement here sets
+    anything that outlives its transaction. Taking and returning a connection is then a pop and an append.
+    """
 
     def __init__(self, settings: Settings, *, after_commit: Callable[[str, set[UUID]], None]) -> None:
-        self.engine = create_engine(settings)
+        self._settings = settings
         self.after_commit = after_commit
-        self._pool = self.engine.sync_engine.pool
+        self._idle: list[Any] = []
+        self._free = asyncio.Semaphore(settings.database_pool_size)
+        self._closing = False
 
-    async def acquire(self) -> tuple[Any, Any]:
-        """A pooled connection and the asyncpg connection inside; one that died while idle is replaced unseen."""
-        while True:
-            fairy: Any = await greenlet_spawn(self._pool.connect)
-            connection = fairy.driver_connection
-            if not connection.is_closed():
-                return fairy, connection
-            await greenlet_spawn(fairy.invalidate)
+    async def acquire(self) -> Any:
+        """A connection, the one used last if possible; one that died while idle is replaced unseen.
 
-    async def release(self, fairy: Any, connection: Any) -> None:
-        """Back to the pool, rolled back if a transaction is still open, thrown away if even that fails."""
+        Raises TimeoutError (`Unavailable` to the caller) when all stay taken for `database_pool_timeout_seconds`.
+        """
+        if self._free.locked():
+            async with asyncio.timeout(self._settings.database_pool_timeout_seconds):
+                await self._free.acquire()
+        else:
+            await self._free.acquire()
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    return connection
+            return await connect(self._settings)
+        except BaseException:
+            self._free.release()
+            raise
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back, rolled back if a transaction is still open, thrown away if even that fails."""
         if connection.is_closed():
-            await greenlet_spawn(fairy.invalidate)
+            self._free.release()
         elif connection.is_in_transaction():
             # Shielded: whoever gave up on the request must not take the connection with them.
-            await asyncio.shield(self._roll_back(fairy, connection))
+            await asyncio.shield(self._roll_back(connection))
         else:
-            await greenlet_spawn(fairy.close)
+            self._give_back(connection)
 
-    async def _roll_back(self, fairy: Any, connection: Any) -> None:
+    async def _roll_back(self, connection: Any) -> None:
         try:
             await connection.execute("ROLLBACK")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            await greenlet_spawn(fairy.invalidate)
+            connection.terminate()
+            self._free.release()
         else:
-            await greenlet_spawn(fairy.close)
+            self._give_back(connection)
+
+    def _give_back(self, connection: Any) -> None:
+        if self._closing:
+            connection.terminate()
+        else:
+            self._idle.append(connection)
+        self._free.release()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
@@ -250,38 +276,34 @@ class Database:
             self.after_commit(channel, users)
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        """Close what is idle now, and the rest when it comes back."""
+        self._closing = True
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(connection.close() for connection in idle), return_exceptions=True)
 
 
-def create_engine(settings: Settings) -> AsyncEngine:
-    """SQLAlchemy's engine over asyncpg: it owns the pool, the models' DDL and the migrations."""
-    engine = create_async_engine(
-        settings.database_url,
-        pool_size=settings.database_pool_size,
-        max_overflow=0,
-        pool_timeout=10,
-        pool_recycle=3600,
-        connect_args={
-            "statement_cache_size": 1000,
-            "max_cached_statement_lifetime": 0,
-            "max_cacheable_statement_size": 64 * 1024,
-            "timeout": 10,
-            "server_settings": {
-                "application_name": "localbazaar",
-                "jit": "off",
-                "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
-                "idle_in_transaction_session_timeout": "30000",
-            },
+async def connect(settings: Settings) -> Any:
+    """One asyncpg connection that keeps what it has prepared and speaks JSON."""
+    url = make_url(settings.database_url)
+    address = {"host": url.host or url.query.get("host"), "port": url.port or url.query.get("port")}
+    connection = await asyncpg.connect(
+        user=url.username,
+        password=url.password,
+        database=url.database,
+        timeout=10,
+        statement_cache_size=1000,
+        max_cached_statement_lifetime=0,
+        max_cacheable_statement_size=64 * 1024,
+        server_settings={
+            "application_name": "localbazaar",
+            "jit": "off",
+            "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
+            "idle_in_transaction_session_timeout": "30000",
         },
+        **{name: value for name, value in address.items() if value},
     )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _decode_json(connection: Any, _record: object) -> None:
-        connection.run_async(
-            lambda driver: driver.set_type_codec("jsonb", schema="pg_catalog", encoder=_json_text, decoder=from_json)
-        )
-
-    return engine
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_json_text, decoder=from_json)
+    return connection
 
 
 def _json_text(value: Any) -> str:

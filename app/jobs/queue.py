@@ -4,14 +4,12 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 from pgqueuer import PgQueuer
 from pgqueuer.executors import DatabaseRetryEntrypointExecutor
 from pgqueuer.models import Job, Schedule
 from pydantic_core import from_json
 from sqlalchemy import Double, bindparam, delete, func, literal_column
-from sqlalchemy.engine import make_url
 
 from app.core.database import Statement
 from app.kernel import files, idempotency
@@ -26,15 +24,6 @@ _PRUNE: Final = (
     Statement(delete(notifications).where(notifications.c.created_at < func.now() - _age)),
     Statement(delete(events).where(events.c.created_at < func.now() - _age)),
 )
-
-
-async def connect(database_url: str) -> Any:
-    """A connection of the queue's own: it listens for new jobs and is never shared."""
-    url = make_url(database_url)
-    given = {"host": url.host or url.query.get("host"), "port": url.port or url.query.get("port")}
-    return await asyncpg.connect(
-        user=url.username, password=url.password, database=url.database, **{k: v for k, v in given.items() if v}
-    )
 
 
 def _retrying(parameters: Any) -> DatabaseRetryEntrypointExecutor:

@@ -5,13 +5,15 @@ import contextlib
 import signal
 
 from app.core.config import Settings
+from app.core.database import connect
 from app.jobs import clock, queue, relay
 from app.kernel.platform import Platform, open_platform
 
 
 async def work(platform: Platform) -> None:
     """Run all jobs until cancelled. Any number of workers share them."""
-    connection = await queue.connect(platform.settings.database_url)
+    # The queue's own: it listens for new jobs and is never shared.
+    connection = await connect(platform.settings)
     try:
         jobs = queue.build(platform, connection)
         async with asyncio.TaskGroup() as tasks:

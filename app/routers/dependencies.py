@@ -47,8 +47,11 @@ def _holding(*roles: Role) -> Callable[..., Awaitable[Actor]]:
 
 
 async def _read(request: Request) -> AsyncIterator[ReadSession]:
-    async with _platform(request).database.read() as session:
+    session = ReadSession(_platform(request).database)
+    try:
         yield session
+    finally:
+        await session.close()
 
 
 async def _write(request: Request) -> AsyncIterator[Session]:
