@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +27,7 @@ from app.main import create_app
 from app.migrate import migrate as migrate_database
 from app.models.users import Role
 from app.schemas.users import Register
+from app.serve import serve as run_server
 from app.services.flows import town
 from app.services.users import accounts
 
@@ -77,34 +76,9 @@ def up_command(
 
 
 @app.command()
-def serve(
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    fd: Annotated[int | None, typer.Option(help="Accept from this inherited listening socket instead.")] = None,
-) -> None:
+def serve(host: str = "127.0.0.1", port: int = 8000) -> None:
     """One server process. Start as many as there are cores, behind one address or with `up --processes`."""
-    config = uvicorn.Config(
-        "app.main:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        fd=fd,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=64 * 1024,
-        ws_ping_interval=settings().socket_heartbeat_seconds,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=8,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-    if fd is None:
-        server.run()
-    else:
-        server.run(sockets=[socket.socket(fileno=fd)])
+    run_server(host, port)
 
 
 @app.command()

@@ -44,12 +44,12 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
         children = [
             Child(
                 f"serve-{number}",
-                [sys.executable, "-m", "app.cli", "serve", "--fd", str(listening.fileno())],
+                [sys.executable, "-m", "app.serve", "--fd", str(listening.fileno())],
                 pass_fds=[listening.fileno()],
             )
             for number in range(processes)
         ]
-        children.append(Child("worker", [sys.executable, "-m", "app.cli", "worker"]))
+        children.append(Child("worker", [sys.executable, "-m", "app.jobs.worker"]))
         threading.Thread(target=_announce, args=(here, started), daemon=True).start()
         try:
             return supervise(children)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 
-from app.core.config import Settings
+from app.core.config import Settings, settings
 from app.core.database import connect
 from app.jobs import clock, queue, relay
 from app.kernel.platform import Platform, open_platform
@@ -32,3 +32,7 @@ async def run(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+if __name__ == "__main__":
+    asyncio.run(run(settings()))

@@ -32,6 +32,8 @@ _log = structlog.get_logger()
 PAGE: Final = 100
 """Events that one look takes for one connection; also what may wait for a slow reader, so it bounds memory."""
 _BATCH: Final = 500
+_END_OF_TIME: Final = 2**63 - 1
+"""A transaction number that is never reached."""
 
 _waiting = (
     func.unnest(
@@ -107,8 +109,10 @@ class Connection:
         self.closing: int | None = None
         self.told_to_close = asyncio.Event()
         self.stalled_since: float | None = None
-        self._silent = True
-        self._horizon = 0
+        # The first look learns the oldest running transaction, the second what is visible from there on already: that
+        # is the past, and not sent. Whatever commits later is new.
+        self._silent_passes = 2
+        self._horizon = _END_OF_TIME
         self._after = 0
         self._pass_horizon: int | None = None
         self._sent: dict[int, int] = {}
@@ -118,7 +122,7 @@ class Connection:
         """Start over from an event that the client has: everything from its horizon on may be missing there."""
         self._horizon, self._after, self._pass_horizon = horizon, 0, None
         self._sent = {seq: horizon}
-        self._silent = False
+        self._silent_passes = 0
 
     @property
     def position(self) -> tuple[int, int]:
@@ -143,7 +147,7 @@ class Connection:
             self._pass_horizon = xmin
         for row in rows:
             if row["seq"] not in self._sent:
-                if not self._silent:
+                if not self._silent_passes:
                     self.push(to_json(envelope(row, self.language)))
                 self._sent[row["seq"]] = row["xid"]
         if len(rows) == PAGE:
@@ -151,8 +155,10 @@ class Connection:
             return True
         self._horizon, self._after, self._pass_horizon = self._pass_horizon, 0, None
         self._sent = {seq: xid for seq, xid in self._sent.items() if xid >= self._horizon}
-        if self._silent:
-            self._silent = False
+        if self._silent_passes:
+            self._silent_passes -= 1
+            if self._silent_passes:
+                return True
             self.joined.set()
         return False
 

@@ -1,0 +1,45 @@
+"""One server process: uvicorn with the settings that the product is measured with.
+
+`python -m app.serve` is what `localbazaar up` starts; it loads nothing that only a terminal needs.
+"""
+
+import argparse
+import socket
+
+import uvicorn
+
+from app.core.config import settings
+
+DRAIN_SECONDS = 8
+
+
+def serve(host: str, port: int, fd: int | None = None) -> None:
+    """Serve until SIGTERM; then finish what is under way, close sockets with 1012, and end within `DRAIN_SECONDS`.
+
+    With `fd`, accept from that inherited listening socket instead of a new one.
+    """
+    config = uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        ws_ping_interval=settings().socket_heartbeat_seconds,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--fd", type=int)
+    serve(**vars(parser.parse_args()))
