@@ -39,9 +39,10 @@ def create_app(configured: Settings | None = None) -> FastAPI:
     app.state.settings = configured or settings()
     StandaloneDocs(app=app)
     problems.install(app)
-    for module in (auth, me, catalogue, providers, service_requests, files, staff, system, aliases):
-        app.include_router(module.router)
-    app.include_router(endpoint.router)
+    # Side by side instead of nested (`include_router`): a request tries one flat list of paths, the busiest first, and
+    # not each noun's list twice. Matching was a third of a read's cost.
+    for module in (service_requests, me, auth, files, catalogue, providers, staff, system, aliases, endpoint):
+        app.router.routes.extend(module.router.routes)
     _document_problems(app)
     app.add_middleware(Edge, settings=app.state.settings)
     return app
