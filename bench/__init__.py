@@ -1,0 +1,1 @@
+"""`make bench`: the product against the same statements without the product, side by side in one run."""

@@ -1,0 +1,48 @@
+"""Runs the whole measurement: about three minutes, on servers and data of its own."""
+
+import asyncio
+import os
+import sys
+
+from rich.console import Console
+
+from app.core.config import settings
+from app.core.embedded import EmbeddedServers
+from bench.alone import measure_alone
+from bench.compare import ENDPOINTS, Contest
+from bench.processes import Cores, choose_cores
+from bench.report import Found, Server, show, write
+from bench.stage import prepared_servers, set_stage
+from bench.world import make_world
+
+
+async def _measure(console: Console, database: EmbeddedServers, cores: Cores, load_before: float) -> Found:
+    world = await make_world(settings())
+    console.print("The world is made.")
+    with set_stage(database, cores) as stage:
+        idle = stage.product.resident_mb
+        comparisons = []
+        for endpoint in ENDPOINTS:
+            console.print(f"{endpoint.name} …")
+            comparisons.append(await Contest(stage, world, endpoint).hold())
+        loaded = stage.product.resident_mb
+        console.print("every other path …")
+        alone = await measure_alone(stage, world)
+        postgres: str = await world.connection.fetchval("SHOW server_version")
+        await world.connection.close()
+        server = Server(stage.product.start_seconds, idle, loaded)
+        return Found(os.cpu_count() or 1, load_before, postgres, server, comparisons, alone)
+
+
+def main() -> int:
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    cores, load_before = choose_cores(), os.getloadavg()[0]
+    with prepared_servers(cores) as database:
+        found = asyncio.run(_measure(console, database, cores, load_before))
+    show(found, console)
+    write(found)
+    return 1 if found.failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

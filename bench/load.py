@@ -1,0 +1,164 @@
+"""The load generator: a process of its own that speaks as little HTTP as keeps connections busy."""
+
+import asyncio
+import gc
+import os
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from multiprocessing import get_context
+from multiprocessing.connection import Connection as Pipe
+from typing import Final, NamedTuple, Self, cast
+
+import uvloop
+
+_END_OF_HEADERS: Final = b"\r\n\r\n"
+_LENGTH: Final = b"content-length: "
+_STALL_SECONDS: Final = 20.0
+
+
+class Job(NamedTuple):
+    """Requests, as the bytes to send, over so many connections that each wait for an answer before they go on."""
+
+    port: int
+    requests: Sequence[bytes]
+    connections: int
+    seconds: float
+    """Start no request after so long. With `once`, the end of the requests may come first."""
+    once: bool = False
+
+
+class Outcome(NamedTuple):
+    seconds: float
+    latencies: "array[float]"
+    """Seconds from sending a request to having all of its answer, of each request that succeeded."""
+    failures: dict[str, int]
+
+    @property
+    def done(self) -> int:
+        return len(self.latencies)
+
+
+class Load:
+    """The process. It ends with this one, or with the block."""
+
+    def __init__(self, core: int | None) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, core), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def run(self, job: Job) -> Outcome:
+        self._pipe.send(job)
+        if not self._pipe.poll(job.seconds + _STALL_SECONDS):
+            raise TimeoutError("the load generator waits for answers that do not come")
+        outcome: Outcome = self._pipe.recv()
+        return outcome
+
+
+def _serve(pipe: Pipe, core: int | None) -> None:
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    gc.disable()
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        pipe.send(uvloop.run(_run(job)))
+        gc.collect()
+
+
+async def _run(job: Job) -> Outcome:
+    loop = asyncio.get_running_loop()
+    run = _Run(iter(job.requests) if job.once else cycle(job.requests), job.connections)
+    clients = [_Client(run) for _ in range(job.connections)]
+    for client in clients:
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", job.port)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    begun = time.perf_counter()
+    run.deadline = begun + job.seconds
+    for client in clients:
+        client.go_on(begun)
+    await run.ended.wait()
+    for client in clients:
+        client.leave()
+    return Outcome(run.last - begun, run.latencies, dict(run.failures))
+
+
+class _Run:
+    """What the connections of one job share."""
+
+    def __init__(self, requests: Iterator[bytes], connections: int) -> None:
+        self.requests = requests
+        self.latencies: array[float] = array("d")
+        self.failures: Counter[str] = Counter()
+        self.deadline = 0.0
+        self.last = 0.0
+        self.ended = asyncio.Event()
+        self._busy = connections
+
+    def leave(self, now: float) -> None:
+        self.last = max(self.last, now)
+        self._busy -= 1
+        if not self._busy:
+            self.ended.set()
+
+
+class _Client(asyncio.Protocol):
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self._sent = 0.0
+        self._begun = b""
+        self._waits = False
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def go_on(self, now: float) -> None:
+        request = next(self._run.requests, None) if now < self._run.deadline else None
+        self._waits = request is not None
+        if request is None:
+            self._run.leave(now)
+        else:
+            self._sent = now
+            self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._begun:
+            data = self._begun + data
+        headers_end = data.find(_END_OF_HEADERS)
+        if headers_end < 0:
+            self._begun = data
+            return
+        at = data.find(_LENGTH, 0, headers_end) + len(_LENGTH)
+        length = int(data[at : data.find(b"\r", at)])
+        if len(data) < headers_end + 4 + length:
+            self._begun = data
+            return
+        self._begun = b""
+        now = time.perf_counter()
+        if data[9] == 0x32:  # 2xx
+            self._run.latencies.append(now - self._sent)
+        else:
+            self._run.failures[f"{data[9:12].decode()} {data[headers_end + 4 :][:200].decode(errors='replace')}"] += 1
+        self.go_on(now)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._waits:
+            self._waits = False
+            self._run.failures[f"connection lost: {error!r}"] += 1
+            self._run.leave(time.perf_counter())
+
+    def leave(self) -> None:
+        self._waits = False
+        self._transport.close()

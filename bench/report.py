@@ -1,0 +1,145 @@
+"""What was found, as tables and as `bench/latest.json`."""
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.alone import Alone
+from bench.compare import CONNECTIONS, Comparison, Measured, percentile
+
+_LATEST: Final = Path(__file__).with_name("latest.json")
+_PACKAGES: Final = ("localbazaar", "fastapi", "starlette", "uvicorn", "uvloop", "pydantic", "sqlalchemy", "asyncpg")
+_SLOW_MS: Final = 50
+
+
+class Server(NamedTuple):
+    """The product's process before anybody asked it anything, and after the load."""
+
+    start_seconds: float
+    idle_mb: float | None
+    loaded_mb: float | None
+
+
+class Found(NamedTuple):
+    cores: int
+    load_before: float
+    """How much the machine was doing before: above 0.3 or so, believe ratios only."""
+    postgres: str
+    server: Server
+    comparisons: Sequence[Comparison]
+    alone: Sequence[Alone]
+
+    @property
+    def failures(self) -> list[str]:
+        sides = [(c.endpoint, side) for c in self.comparisons for side in (c.product, c.limit)]
+        every = [*((name, side.failures) for name, side in sides), *((a.path, a.failures) for a in self.alone)]
+        return [f"{name}: {count} × {what}" for name, failures in every for what, count in failures.items()]
+
+
+def show(found: Found, console: Console) -> None:
+    table = Table(title=f"One process on one core, {CONNECTIONS} connections; times in ms, µs are of processor time")
+    for heading in (
+        "", "product req/s", "limit req/s", "ratio", "lowest–highest", "p50", "p99", "p50 alone", "p99 alone",
+        "µs product", "µs limit", "ratio of µs", "µs database", "limit p99",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right" if heading else "left")
+    for comparison in found.comparisons:
+        ours, theirs = comparison.product, comparison.limit
+        table.add_row(
+            comparison.endpoint,
+            f"{ours.rate:,.0f}",
+            f"{theirs.rate:,.0f}",
+            f"[bold]{median(comparison.ratios):.2f}",
+            f"{min(comparison.ratios):.2f}–{max(comparison.ratios):.2f}",
+            *(_ms(ours.percentile(p)) for p in (50, 99)),
+            *(_ms(percentile(ours.alone, p)) for p in (50, 99)),
+            *(f"{_micros(side.server_seconds, side):.0f}" for side in (ours, theirs)),
+            f"{_work_ratio(comparison):.2f}",
+            f"{_micros(ours.database_seconds, ours):.0f}",
+            _ms(theirs.percentile(99)),
+        )
+    console.print(table)
+    table = Table("one connection", title="Every other path, alone")
+    for heading in ("requests", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for path in found.alone:
+        colour = "[red]" if path.p50 > _SLOW_MS else ""
+        table.add_row(path.path, str(path.count), f"{colour}{path.p50:.1f}", f"{path.p99:.1f}")
+    console.print(table)
+    server = found.server
+    memory = ", ".join(f"{mb:.0f} MB {when}" for mb, when in zip(server[1:], ("idle", "after load"), strict=True) if mb)
+    console.print(f"The server answers {server.start_seconds:.2f} s after its start. Memory: {memory or 'unknown'}.")
+    console.print(f"Load of the machine before: {found.load_before:.2f} on {found.cores} cores.")
+    for failure in found.failures:
+        console.print(f"[red]{failure}", highlight=False)
+
+
+def write(found: Found) -> None:
+    """Figures, versions, date, number of cores: nothing that tells whose machine it was."""
+    document = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "cores": found.cores,
+        "load_before": round(found.load_before, 2),
+        "versions": {
+            "python": platform.python_version(), "postgres": found.postgres,
+            **{name: version(name) for name in _PACKAGES},
+        },
+        "connections": CONNECTIONS,
+        "server": {name: _rounded(value) for name, value in found.server._asdict().items()},
+        "endpoints": {c.endpoint: _compared(c) for c in found.comparisons},
+        "one_connection": {
+            a.path: {"requests": a.count, "p50_ms": _rounded(a.p50), "p99_ms": _rounded(a.p99)} for a in found.alone
+        },
+        "failures": found.failures,
+    }  # fmt: skip
+    _LATEST.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "ratio": _rounded(median(comparison.ratios)),
+        "ratio_of_processor_time": _rounded(_work_ratio(comparison)),
+        "ratios": [_rounded(ratio) for ratio in comparison.ratios],
+        "product": _side(comparison.product),
+        "limit": _side(comparison.limit),
+    }
+
+
+def _side(side: Measured) -> dict[str, Any]:
+    return {
+        "requests_per_second": round(side.rate),
+        "rounds": [round(rate) for rate in side.rates],
+        "p50_ms": _rounded(side.percentile(50) * 1000),
+        "p99_ms": _rounded(side.percentile(99) * 1000),
+        "one_connection_p50_ms": _rounded(percentile(side.alone, 50) * 1000),
+        "one_connection_p99_ms": _rounded(percentile(side.alone, 99) * 1000),
+        "server_microseconds": round(_micros(side.server_seconds, side)),
+        "database_microseconds": round(_micros(side.database_seconds, side)),
+    }
+
+
+def _work_ratio(comparison: Comparison) -> float:
+    """As the ratio, but of processor time alone, which neighbours on the machine and a busy database disturb less."""
+    ours, theirs = comparison.product, comparison.limit
+    return _micros(theirs.server_seconds, theirs) / max(1.0, _micros(ours.server_seconds, ours))
+
+
+def _micros(seconds: float, side: Measured) -> float:
+    return seconds / max(1, len(side.latencies)) * 1e6
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 3)
