@@ -8,14 +8,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from limits import parse_many
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEVELOPMENT_SECRET = "a secret that only development may use"  # noqa: S105 - refused in production below
 
+
+def _allowance(value: str) -> str:
+    parse_many(value)  # a ValueError here, at start, rather than at the first request
+    return value
+
+
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
+Allowance = Annotated[str, AfterValidator(_allowance)]
+"""How often something may be tried, such as "10/15 minutes"; several joined by ";"."""
 
 
 class Environment(StrEnum):
@@ -36,7 +45,10 @@ class TextSender(StrEnum):
 class Settings(BaseSettings):
     """One field per knob; the default is the value that the specification names."""
 
-    model_config = SettingsConfigDict(env_prefix="LOCALBAZAAR_", extra="ignore", frozen=True, validate_default=True)
+    # Errors do not show the input: it holds secrets, and errors are logged.
+    model_config = SettingsConfigDict(
+        env_prefix="LOCALBAZAAR_", extra="ignore", frozen=True, validate_default=True, hide_input_in_errors=True
+    )
 
     environment: Environment = Environment.DEVELOPMENT
     database_url: str = Field("", validation_alias=AliasChoices("DATABASE_URL", "LOCALBAZAAR_DATABASE_URL"))
@@ -54,8 +66,6 @@ class Settings(BaseSettings):
     database_statement_timeout_seconds: Seconds = 15
 
     json_body_limit_bytes: Bytes = 64 * 1024
-    page_size_default: Count = 20
-    page_size_limit: Count = 100
 
     access_token_seconds: Seconds = 15 * 60
     refresh_token_seconds: Seconds = 30 * 24 * 3600
@@ -65,9 +75,11 @@ class Settings(BaseSettings):
     code_wrong_tries: Count = 5
     code_resend_seconds: Seconds = 60
     code_resends_an_hour: Count = 5
-    login_tries_per_account: str = "10/15 minutes"
-    login_tries_per_address: str = "100/15 minutes"
-    sign_ups_per_address: str = "20/hour"
+    login_tries_per_account: Allowance = "10/15 minutes"
+    login_tries_per_address: Allowance = "100/15 minutes"
+    sign_ups_per_address: Allowance = "20/hour"
+    reapplication_notices: Allowance = "1/hour"
+    """How often the managers are told that a provider who was turned down tries again."""
     password_hash_memory_kib: Count = 19 * 1024
     password_hash_passes: Count = 2
     password_hash_workers: Count = 2
@@ -96,7 +108,8 @@ class Settings(BaseSettings):
     service_request_expiry_seconds: Seconds = 30 * 24 * 3600
     service_requests_open_per_customer: Count = 50
     matching_providers_notified: Count = 200
-    service_radius_limit_metres: Count = 50_000
+    region_reach_metres: Count = 50_000
+    """How far from the nearest region's centre a request or a provider may be."""
     wallet_top_up_limit_minor: Count = 10_000_000_00
 
     ticket_seconds: Seconds = 30
@@ -108,6 +121,7 @@ class Settings(BaseSettings):
     socket_stall_seconds: Seconds = 10
     hub_sweep_seconds: Seconds = 2
     """How soon a socket hears of an event whose hint was lost."""
+    idempotency_seconds: Seconds = 7 * 24 * 3600
     event_retention_seconds: Seconds = 90 * 24 * 3600
     deadline_poll_seconds: Seconds = 0.5
     relay_poll_seconds: Seconds = 0.2
@@ -135,7 +149,10 @@ class Settings(BaseSettings):
         if any(key.get_secret_value() == DEVELOPMENT_SECRET for key in self.secret_keys):
             raise ValueError("production needs LOCALBAZAAR_SECRET_KEYS of its own")
         if MailSender.CONSOLE is self.mail_sender or TextSender.CONSOLE is self.text_sender:
-            raise ValueError("production must not print sign-up codes: set LOCALBAZAAR_MAIL_SENDER and _TEXT_SENDER")
+            raise ValueError(
+                "production must not print sign-up codes: set LOCALBAZAAR_MAIL_SENDER=smtp and "
+                "LOCALBAZAAR_TEXT_SENDER=http"
+            )
         if not (self.database_url and self.redis_url):
             raise ValueError("production needs DATABASE_URL and REDIS_URL")
         return self
@@ -146,7 +163,26 @@ class Settings(BaseSettings):
         return self.environment is Environment.DEVELOPMENT
 
 
+class Misconfigured(Exception):
+    """The environment does not make sense; one line for each variable, by its name and without its value."""
+
+    def __init__(self, error: ValidationError) -> None:
+        super().__init__("\n".join(_line(item["loc"], item["msg"]) for item in error.errors(include_input=False)))
+
+
+def _line(where: tuple[int | str, ...], message: str) -> str:
+    if not where:
+        return message.removeprefix("Value error, ")
+    variable = str(where[0])
+    if variable in Settings.model_fields:
+        variable = f"LOCALBAZAAR_{variable.upper()}"
+    return f"{variable}: {message}"
+
+
 @lru_cache
 def settings() -> Settings:
-    """The settings of this process; a wrong environment fails here, at start, with the variable's name."""
-    return Settings()
+    """The settings of this process; a wrong environment fails here, at start: `Misconfigured` names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise Misconfigured(error) from None

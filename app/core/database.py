@@ -5,8 +5,8 @@ Why not `AsyncSession.execute`: see `docs/adr/0001-compiled-statements.md` (417 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID
@@ -71,11 +71,10 @@ def refuse_violation(constraint: str, refusal: Callable[[], Problem]) -> None:
 
 
 class ReadSession:
-    """A connection for reads, taken from the pool at the first statement; each statement is its own snapshot."""
+    """For reads: each statement is its own snapshot, and has a connection only for as long as it runs."""
 
     def __init__(self, database: "Database") -> None:
         self._database = database
-        self._connection: Any = None
 
     async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
         """Every row. Columns are read by name."""
@@ -94,21 +93,21 @@ class ReadSession:
     async def _run(self, method: str, statement: Statement, values: Mapping[str, Any]) -> Any:
         arguments = statement.arguments(values)
         try:
-            if self._connection is None:
-                await self._open()
-            return await getattr(self._connection, method)(statement.sql, *arguments)
+            connection = await self._database.acquire()
         except _DRIVER_ERRORS as error:
             _refuse(error)
             raise
+        try:
+            return await getattr(connection, method)(statement.sql, *arguments)
+        except _DRIVER_ERRORS as error:
+            self._failed(statement, error)
+            raise
+        finally:
+            self._database.give_back(connection)
 
-    async def _open(self) -> None:
-        self._connection = await self._database.acquire()
-
-    async def close(self) -> None:
-        """Give the connection back; whatever was not committed is rolled back."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._database.release(connection)
+    def _failed(self, statement: Statement, error: Exception) -> None:
+        """Raise the refusal that the error means, if it means one."""
+        _refuse(error)
 
 
 class Session(ReadSession):
@@ -116,31 +115,53 @@ class Session(ReadSession):
 
     def __init__(self, database: "Database") -> None:
         super().__init__(database)
-        self.hints: defaultdict[str, set[UUID]] = defaultdict(set)
-        """Users by channel (`core/valkey.py`), told after the commit: nobody looks before there is something to see."""
+        self._connection: Any = None
+        self._hints: defaultdict[str, set[UUID]] = defaultdict(set)
 
     async def execute(self, statement: Statement, /, **values: Any) -> int:
         """Run a statement for its effect; the number of rows that its outermost command touched."""
         status: str = await self._run("execute", statement, values)
         return int(status.rsplit(" ", 1)[-1])
 
+    def tell(self, channel: str, users: Iterable[UUID]) -> None:
+        """Hint to all processes (`core/valkey.py`) after the commit: nobody looks before there is something to see."""
+        self._hints[channel].update(users)
+
     @property
     def driver_connection(self) -> Any:
         """The asyncpg connection of the open transaction, for libraries that join it (the job queue)."""
         return self._connection
 
-    async def _open(self) -> None:
-        await super()._open()
-        await self._connection.execute("BEGIN")
+    async def _run(self, method: str, statement: Statement, values: Mapping[str, Any]) -> Any:
+        arguments = statement.arguments(values)
+        try:
+            if self._connection is None:
+                self._connection = await self._database.acquire()
+                await self._connection.execute("BEGIN")
+            return await getattr(self._connection, method)(statement.sql, *arguments)
+        except _DRIVER_ERRORS as error:
+            self._failed(statement, error)
+            raise
 
     async def commit(self) -> None:
         """Make the transaction durable. A failure here reaches the caller, who must not have answered yet."""
         if self._connection is not None:
             try:
                 await self._connection.execute("COMMIT")
-            except _DRIVER_ERRORS as error:
+            except _LOST as error:
+                raise OutcomeUnknown() from error
+            except asyncpg.PostgresError as error:
                 _refuse(error)
                 raise
+        await self.close()
+        for channel, users in self._hints.items():
+            self._database.after_commit(channel, users)
+
+    async def close(self) -> None:
+        """Give the connection back; whatever was not committed is rolled back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._database.release(connection)
 
 
 class SingleStatementSession(Session):
@@ -154,19 +175,35 @@ class SingleStatementSession(Session):
     async def _run(self, method: str, statement: Statement, values: Mapping[str, Any]) -> Any:
         if self._changed:
             raise RuntimeError("a single-statement session has already changed something")
-        result = await super()._run(method, statement, values)
+        result = await ReadSession._run(self, method, statement, values)
         # A transition that changed nothing returns no row; reading on, to explain why, is safe.
         self._changed = statement.writes and bool(result)
         return result
 
-    async def _open(self) -> None:
-        await ReadSession._open(self)
+    def _failed(self, statement: Statement, error: Exception) -> None:
+        if statement.writes and isinstance(error, _LOST):
+            raise OutcomeUnknown() from error
+        super()._failed(statement, error)
 
-    async def commit(self) -> None:
-        """Nothing to do: the statement is durable since it returned."""
+    def tell(self, channel: str, users: Iterable[UUID]) -> None:
+        """At once: the statement is durable since it returned."""
+        self._database.after_commit(channel, set(users))
 
 
+_LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    OSError,  # TimeoutError is one too
+)
 _DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection broke while the change was being stored: look, or ask again with the same `Idempotency-Key`."""
+
+    code, title = "outcome_unknown", "The connection broke while this was being stored; see whether it was."
 
 
 def _refuse(error: Exception) -> None:
@@ -179,13 +216,7 @@ def _refuse(error: Exception) -> None:
             raise Unprocessable("A value lies outside of what can be stored.") from error
         case asyncpg.DeadlockDetectedError() | asyncpg.QueryCanceledError() | asyncpg.LockNotAvailableError():
             raise Unavailable("The database was too busy for this.") from error
-        case (
-            asyncpg.PostgresConnectionError()
-            | asyncpg.OperatorInterventionError()
-            | asyncpg.TooManyConnectionsError()
-            | asyncpg.InterfaceError()
-            | OSError()  # TimeoutError is one too
-        ):
+        case _ if isinstance(error, _LOST):
             raise Unavailable("The database is away.") from error
 
 
@@ -225,55 +256,45 @@ class Database:
 
     async def release(self, connection: Any) -> None:
         """Take a connection back, rolled back if a transaction is still open, thrown away if even that fails."""
-        if connection.is_closed():
-            self._free.release()
-        elif connection.is_in_transaction():
+        if not connection.is_closed() and connection.is_in_transaction():
             # Shielded: whoever gave up on the request must not take the connection with them.
             await asyncio.shield(self._roll_back(connection))
         else:
-            self._give_back(connection)
+            self.give_back(connection)
 
     async def _roll_back(self, connection: Any) -> None:
         try:
             await connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except _DRIVER_ERRORS:
             connection.terminate()
-            self._free.release()
-        else:
-            self._give_back(connection)
+        self.give_back(connection)
 
-    def _give_back(self, connection: Any) -> None:
+    def give_back(self, connection: Any) -> None:
+        """Take a connection back that has no transaction open."""
         if self._closing:
             connection.terminate()
-        else:
+        elif not connection.is_closed():
             self._idle.append(connection)
         self._free.release()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
-        session = ReadSession(self)
-        try:
-            yield session
-        finally:
-            await session.close()
-
-    def write(self) -> AbstractAsyncContextManager[Session]:
-        """A transaction: committed when the block ends well, rolled back otherwise."""
-        return self._committing(Session(self))
-
-    def write_single(self) -> AbstractAsyncContextManager[Session]:
-        """A transaction of one statement (see `SingleStatementSession`)."""
-        return self._committing(SingleStatementSession(self))
+        yield ReadSession(self)
 
     @asynccontextmanager
-    async def _committing(self, session: Session) -> AsyncIterator[Session]:
+    async def write(self) -> AsyncIterator[Session]:
+        """A transaction: committed when the block ends well, rolled back otherwise."""
+        session = Session(self)
         try:
             yield session
             await session.commit()
         finally:
             await session.close()
-        for channel, users in session.hints.items():
-            self.after_commit(channel, users)
+
+    @asynccontextmanager
+    async def write_single(self) -> AsyncIterator[Session]:
+        """A transaction of one statement (see `SingleStatementSession`)."""
+        yield SingleStatementSession(self)
 
     async def close(self) -> None:
         """Close what is idle now, and the rest when it comes back."""
@@ -284,12 +305,9 @@ class Database:
 
 async def connect(settings: Settings) -> Any:
     """One asyncpg connection that keeps what it has prepared and speaks JSON."""
-    url = make_url(settings.database_url)
-    address = {"host": url.host or url.query.get("host"), "port": url.port or url.query.get("port")}
+    # SQLAlchemy reads the address, so that it means the same here and in the migrations, `?ssl=require` included.
+    _, address = _DIALECT.create_connect_args(make_url(settings.database_url))
     connection = await asyncpg.connect(
-        user=url.username,
-        password=url.password,
-        database=url.database,
         timeout=10,
         statement_cache_size=1000,
         max_cached_statement_lifetime=0,
@@ -300,7 +318,7 @@ async def connect(settings: Settings) -> Any:
             "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
             "idle_in_transaction_session_timeout": "30000",
         },
-        **{name: value for name, value in address.items() if value},
+        **address,
     )
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_json_text, decoder=from_json)
     return connection

@@ -20,7 +20,7 @@ class Problem(Exception):
     def document(self) -> dict[str, Any]:
         """The body of the answer, media type `application/problem+json`."""
         document = {"type": f"/problems/{self.code}", "title": self.title, "status": self.status, "code": self.code}
-        return document | ({"detail": self.detail} if self.detail else {}) | self.extra
+        return self.extra | document | ({"detail": self.detail} if self.detail else {})
 
 
 class NotFound(Problem):
@@ -69,7 +69,7 @@ class TooManyRequests(Problem):
 
 
 class Unavailable(Problem):
-    """A part that this needs is away for the moment; nothing was changed and the call may be repeated."""
+    """A part that this needs is away for the moment; the call may be repeated."""
 
     status, code, title = 503, "unavailable", "A part of the service is away; try again in a moment."
 

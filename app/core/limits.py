@@ -4,10 +4,12 @@ While Valkey is away each process counts for itself: weaker, but neither open no
 """
 
 import time
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from limits import parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from app.core.config import Settings
@@ -16,7 +18,16 @@ from app.core.errors import TooManyRequests
 
 class Limits:
     def __init__(self, settings: Settings) -> None:
-        shared = RedisStorage(f"async+{settings.redis_url}", implementation="redispy", socket_timeout=2)
+        self._pool = BlockingConnectionPool.from_url(
+            settings.redis_url, socket_timeout=2, socket_connect_timeout=2, max_connections=50, timeout=5
+        )
+        # The pool knows the address. Given it instead, the library would take unix:// for a server of another make,
+        # whose client it loads, and whose exceptions are not caught below.
+        shared = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            connection_pool=self._pool,  # type: ignore[arg-type]  # it is passed on to the client
+        )
         self._shared = MovingWindowRateLimiter(shared)
         self._alone = MovingWindowRateLimiter(MemoryStorage())
 
@@ -30,3 +41,17 @@ class Limits:
             if not fits:
                 reset_at, _ = await limiter.get_window_stats(limit, *key)
                 raise TooManyRequests(int(reset_at - time.time()) + 1)
+
+    async def close(self) -> None:
+        await self._pool.disconnect()
+
+
+def origin(address: str) -> str:
+    """What counts as one address: every customer of an IPv6 network has 2⁶⁴ of them, so there it is the /64."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(parsed.ipv4_mapped or IPv6Network((parsed, 64), strict=False))

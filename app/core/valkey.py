@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from app.core.config import Settings
@@ -22,12 +23,19 @@ SESSIONS: Final = "hints:sessions"
 """Users whose sessions, roles or status changed."""
 
 
+_LINE_CHECK_SECONDS: Final = 15
+
+
 class Valkey:
     """The clients of one process: one for commands, and one without a read timeout for each subscription."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.redis_url
-        self.client: Redis = Redis.from_url(self._url, socket_timeout=2, socket_connect_timeout=2, max_connections=50)
+        # Whoever comes when all connections are in use waits for one: a crowd is no reason for a refusal.
+        pool = BlockingConnectionPool.from_url(
+            self._url, socket_timeout=2, socket_connect_timeout=2, max_connections=50, timeout=5
+        )
+        self.client: Redis = Redis.from_pool(pool)
         self._pending: dict[str, set[UUID]] = {STREAMS: set(), SESSIONS: set()}
         self._wake = asyncio.Event()
         self.here: defaultdict[str, list[Callable[[set[UUID]], None]]] = defaultdict(list)
@@ -53,22 +61,25 @@ class Valkey:
                 if batch:
                     try:
                         await self.client.publish(channel, b"".join(user.bytes for user in batch))
-                    except RedisError as error:
+                    except Exception as error:  # of whatever kind: this loop must outlive it
                         _log.warning("hints_lost", channel=channel, users=len(batch), error=type(error).__name__)
 
-    async def hints(self, channel: str) -> AsyncIterator[set[UUID] | None]:
+    async def hints(self, channel: str) -> AsyncGenerator[set[UUID] | None, None]:
         """Users named on the channel; None each time the subscription is new, when anything may have been missed."""
         while True:
             subscriber: Redis = Redis.from_url(self._url, socket_timeout=None, socket_connect_timeout=2)
             try:
                 async with subscriber.pubsub() as subscription:
                     await subscription.subscribe(channel)
-                    yield None
-                    async for message in subscription.listen():
+                    async for message in _messages(subscription):
                         if message["type"] == "message":
                             yield _user_ids(message["data"])
-            except (RedisError, OSError):
-                yield None
+                        elif message["type"] == "subscribe":
+                            # The client subscribes again by itself when it has lost the connection: the server's
+                            # confirmation tells from when on the channel is heard, our own call does not.
+                            yield None
+            except (RedisError, OSError) as error:
+                _log.warning("hints_unheard", channel=channel, error=type(error).__name__)
                 await asyncio.sleep(0.2)
             finally:
                 with contextlib.suppress(RedisError, OSError):
@@ -84,6 +95,21 @@ class Valkey:
 
     async def close(self) -> None:
         await self.client.aclose()
+
+
+async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
+    """What arrives, for as long as the line proves to be alive: a dead one would keep silent for ever."""
+    asked = False
+    while True:
+        message = await subscription.get_message(timeout=_LINE_CHECK_SECONDS)
+        if message is not None:
+            asked = False
+            yield message
+        elif asked:
+            raise ConnectionError("the subscription does not answer")
+        else:
+            asked = True
+            await subscription.ping()
 
 
 def _user_ids(data: Any) -> set[UUID]:

@@ -21,7 +21,7 @@ Timestamp: Final = TIMESTAMP(timezone=True)
 
 
 class Cube(UserDefinedType[str]):
-    """The `cube` type of PostgreSQL's extension of that name; `earthdistance` puts positions on Earth into it."""
+    """The `cube` type of PostgreSQL's extension of that name; `core/geo.py` puts positions on Earth into it."""
 
     cache_ok = True
 

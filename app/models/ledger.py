@@ -1,8 +1,9 @@
-"""The double-entry ledger. Its rules live in triggers of the first migration, so that no code can post around them:
+"""The double-entry ledger. Its rules live in triggers (migration 0002), so that no code can post around them:
 
 * `postings_balance`: the postings that one statement adds to an entry sum to zero per currency; the accounts named
   exist with that currency; every balance that is kept is moved by exactly these amounts, in the order of account ids.
-* `ledger_append_only`: entries and postings are never updated, deleted or truncated.
+* `append_only`: entries and postings are never updated, deleted or truncated; accounts are `kept_for_ever`.
+* `balance_moves_by_postings`: nothing else moves a balance.
 * `accounts_floor` (a check): no balance falls below the account's floor, which is zero for wallets.
 """
 
@@ -74,7 +75,7 @@ postings = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("entry_id", Uuid, ForeignKey("entries.id"), nullable=False),
     # No foreign key: its share lock on a platform account would turn that row into the queue that it must not be.
-    # `postings_balance` checks that the account exists; accounts are never deleted (`accounts_kept_for_ever`).
+    # `postings_balance` checks that the account exists; accounts are never deleted.
     Column("account_id", Uuid, nullable=False),
     text("currency"),
     Column("amount", BigInteger, nullable=False),

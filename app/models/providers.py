@@ -16,8 +16,10 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    column,
 )
 
+from app.core.geo import box
 from app.models.base import Cube, metadata, moment, one_of, text, within_earth
 
 
@@ -44,7 +46,9 @@ providers = Table(
     Column(
         "coverage",
         Cube,
-        Computed("earth_box(ll_to_earth(latitude, longitude), service_radius_metres)", persisted=True),
+        Computed(
+            box(column("latitude"), column("longitude"), column("service_radius_metres", Integer)), persisted=True
+        ),
     ),
     Column("status", Text, nullable=False, server_default=ProviderStatus.PENDING),
     text("rejection_reason", nullable=True),

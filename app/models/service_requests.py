@@ -14,13 +14,13 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
-    func,
 )
 from sqlalchemy import (
     text as sql,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from app.core.geo import point
 from app.models.base import identifier, metadata, moment, one_of, text, within_earth
 
 
@@ -105,7 +105,7 @@ service_requests = Table(
     # "What is open near me?": only open requests are in it, so it stays small however long the history grows.
     Index(
         "service_requests_open_position_index",
-        func.ll_to_earth(sql("latitude"), sql("longitude")),
+        point(sql("latitude"), sql("longitude")),
         postgresql_using="gist",
         postgresql_where=sql("status IN ('PENDING', 'PURCHASED', 'IN_PROGRESS')"),
     ),

@@ -72,6 +72,15 @@ class ProblemDocument(BaseModel):
     detail: str | None = None
 
 
+class ProblemKind(Answer):
+    """What a `code` means, wherever it comes up."""
+
+    code: str
+    status: int
+    title: str
+    description: str | None
+
+
 class Done(Answer):
     """The request was carried out and has nothing to show."""
 
@@ -80,5 +89,5 @@ class Done(Answer):
 
 __all__ = [
     "Amount", "Answer", "Currency", "Done", "Latitude", "Line", "Longitude", "Moment", "Page", "Paragraph", "Payload",
-    "Position", "ProblemDocument", "Reason", "Storable", "Word",
+    "Position", "ProblemDocument", "ProblemKind", "Reason", "Storable", "Word",
 ]  # fmt: skip

@@ -34,7 +34,8 @@ class UpdateProvider(Payload):
     position: Position | None = None
     service_radius_metres: Radius | None = None
     weekly_lead_budget_minor: Annotated[int, Field(ge=0, le=10**12)] | None = Field(
-        None, description="Minor units a week for leads; at the cap no lead is offered or sold. 0 stops buying."
+        None,
+        description="Minor units a week for leads; at the cap none is offered or sold. 0 stops buying, null ends it.",
     )
 
 

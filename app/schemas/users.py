@@ -19,11 +19,18 @@ def _phone(value: str) -> str:
         raise ValueError("must be a phone number in E.164 form, such as +919876543210") from error
     if not phonenumbers.is_valid_number(number):
         raise ValueError("is not a number that can be called")
+    if phonenumbers.number_type(number) in _PAID_BY_THE_SENDER:
+        raise ValueError("is not a number that codes are sent to")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+_PAID_BY_THE_SENDER = {phonenumbers.PhoneNumberType.PREMIUM_RATE, phonenumbers.PhoneNumberType.SHARED_COST}
+"""Whoever earns on messages to a number would sign up with it again and again."""
+
+
 def _uncommon(value: str) -> str:
-    if len(set(value)) < 5 or value.casefold().rstrip("0123456789!") in _COMMON:
+    folded = value.casefold()
+    if len(set(value)) < 5 or folded in _COMMON or folded.strip("0123456789!@#$.-_* ") in _COMMON:
         raise ValueError("is too common")
     return value
 
@@ -32,6 +39,13 @@ _COMMON = frozenset(
     {"", "1234567890", "0123456789", "0987654321", "password", "passwort", "p@ssword", "passw0rd", "p@ssw0rd"}
     | {"qwerty", "qwertyuiop", "asdfghjkl", "zxcvbnm", "abcdefghij", "letmein", "welcome", "iloveyou", "changeme"}
     | {"administrator", "football", "baseball", "cricket", "sunshine", "princess", "superman", "trustno", "india"}
+    | {"1q2w3e4r5t", "1q2w3e4r5t6y", "q1w2e3r4t5", "1qaz2wsx3edc", "zaq12wsxcde3", "qwerty123456", "abcd1234567"}
+    | {"a", "abc", "abcd", "abcde", "abcdef", "q", "qwe", "qwer", "qwert", "qwertyui", "asd", "asdf", "asdfg", "zxcv"}
+    | {"pass", "passw", "passwd", "passwort", "passpass", "password1password", "master", "monkey", "dragon", "shadow"}
+    | {"admin", "login", "secret", "test", "tester", "testing", "user", "guest", "hello", "helloworld", "computer"}
+    | {"internet", "samsung", "mustang", "michael", "liverpool", "chelsea", "manchester", "starwars", "pokemon"}
+    | {"bharat", "mumbai", "pune", "delhi", "krishna", "ganesh", "sairam", "omsairam", "jaimatadi", "tendulkar"}
+    | {"localbazaar", "q1w2e3r4t5y6", "letmeinplease", "changemenow", "welcomehome", "mypassword", "yourpassword"}
 )
 
 Email = Annotated[

@@ -18,7 +18,6 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS cube")
-    op.execute("CREATE EXTENSION IF NOT EXISTS earthdistance")
     op.create_table(
         "accounts",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -244,7 +243,10 @@ def upgrade() -> None:
         sa.Column(
             "coverage",
             Cube(),
-            sa.Computed("earth_box(ll_to_earth(latitude, longitude), service_radius_metres)", persisted=True),
+            sa.Computed(
+                "cube_enlarge(CUBE(CUBE(CUBE(6371009.0 * cos(radians(latitude)) * cos(radians(longitude))), 6371009.0 * cos(radians(latitude)) * sin(radians(longitude))), 6371009.0 * sin(radians(latitude))), 12742018.0 * sin(service_radius_metres / CAST(12742018.0 AS DOUBLE PRECISION)), 3)",
+                persisted=True,
+            ),
             nullable=True,
         ),
         sa.Column("status", sa.Text(), server_default="pending", nullable=False),
@@ -419,7 +421,11 @@ def upgrade() -> None:
     op.create_index(
         "service_requests_open_position_index",
         "service_requests",
-        [sa.literal_column("ll_to_earth(latitude, longitude)")],
+        [
+            sa.literal_column(
+                "CUBE(CUBE(CUBE(6371009.0 * cos(radians(latitude)) * cos(radians(longitude))), 6371009.0 * cos(radians(latitude)) * sin(radians(longitude))), 6371009.0 * sin(radians(latitude)))"
+            )
+        ],
         unique=False,
         postgresql_using="gist",
         postgresql_where=sa.text("status IN ('PENDING', 'PURCHASED', 'IN_PROGRESS')"),

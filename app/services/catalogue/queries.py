@@ -76,10 +76,10 @@ def check_answers(offered: Service, answers: Mapping[str, Any]) -> None:
 def _fits(question: Question, answer: Any) -> bool:
     match question.kind:
         case "text":
-            return isinstance(answer, str)
+            return isinstance(answer, str) and (not question.required or bool(answer.strip()))
         case "number":
             return isinstance(answer, (int, float)) and not isinstance(answer, bool)
         case "boolean":
             return isinstance(answer, bool)
         case "choice":
-            return answer in {option.value for option in question.options}
+            return any(answer == option.value for option in question.options)  # it may be unhashable

@@ -3,11 +3,13 @@
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.errors import Forbidden
+from app.kernel import subjects
 from app.kernel.lifecycle import ACTOR, Columns, Creation, Emit, Guard, Lifecycle, Transition, actor_has, constant
+from app.models.files import FilePurpose
 from app.models.providers import ProviderStatus, providers
 from app.models.regions import region_managers
 from app.models.users import Role, user_roles
@@ -24,8 +26,10 @@ class Action(StrEnum):
 
 
 is_reviewer = or_(actor_has(Role.ADMIN), managed_by_actor.where(region_managers.c.region_id == providers.c.region_id))
-_reviewer = Guard(is_reviewer, Forbidden)
-_admin = Guard(actor_has(Role.ADMIN), Forbidden)
+_of_another = providers.c.id != ACTOR
+"""Nobody decides about themselves, a manager who is a provider too included."""
+_reviewer = Guard(and_(is_reviewer, _of_another), Forbidden)
+_admin = Guard(and_(actor_has(Role.ADMIN), _of_another), Forbidden)
 _pending, _approved, _suspended = ProviderStatus.PENDING, ProviderStatus.APPROVED, ProviderStatus.SUSPENDED
 
 
@@ -99,3 +103,6 @@ LIFECYCLE = Lifecycle(
     ],
     visible=or_(providers.c.id == ACTOR, is_reviewer),
 )  # fmt: skip
+
+# The owner may open the own files anyway; nobody else but the reviewers may see proofs of identity.
+subjects.register(subjects.Subject("provider", providers, readers={FilePurpose.DOCUMENT: is_reviewer}))

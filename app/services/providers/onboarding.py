@@ -1,14 +1,15 @@
 """Becoming and staying a provider: application, review, profile (identity.md: Roles and onboarding)."""
 
-from typing import Final
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, bindparam, func, select, update
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Uuid, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.actor import Actor
+from app.core.config import settings
 from app.core.database import Session, Statement, refuse_violation
-from app.core.errors import Conflict, Unprocessable
+from app.core.errors import Conflict, TooManyRequests, Unprocessable
 from app.core.valkey import SESSIONS
 from app.kernel import files
 from app.kernel.events import emit
@@ -39,8 +40,6 @@ class UnknownService(Unprocessable):
 refuse_violation("providers_pkey", AlreadyApplied)
 refuse_violation("provider_services_service_id_fkey", UnknownService)
 
-REGION_LIMIT_METRES: Final = 50_000
-
 _STATUS = Statement(select(providers.c.status).where(providers.c.id == bindparam("provider_id")))
 _REVIEWERS = Statement(
     select(region_managers.c.user_id)
@@ -65,13 +64,14 @@ _OFFER = Statement(
         .cte("withdrawn")
     )
 )
-_changes = {
+_changes: dict[str, ColumnElement[Any]] = {
     name: func.coalesce(bindparam(name, type_=providers.c[name].type), providers.c[name])
-    for name in (
-        "business_name", "bio", "latitude", "longitude", "region_id", "service_radius_metres",
-        "weekly_lead_budget_minor",
-    )
-}  # fmt: skip
+    for name in ("business_name", "bio", "latitude", "longitude", "region_id", "service_radius_metres")
+}
+_budget = providers.c.weekly_lead_budget_minor
+_changes["weekly_lead_budget_minor"] = case(
+    (bindparam("sets_budget", type_=Boolean), bindparam("weekly_lead_budget_minor", type_=_budget.type)), else_=_budget
+)
 _UPDATE = Statement(
     update(providers).where(providers.c.id == bindparam("provider_id")).values(**_changes, updated_at=func.now())
 )
@@ -103,7 +103,11 @@ async def apply(session: Session, platform: Platform, actor: Actor, wanted: Appl
 
 
 async def _tell_managers(platform: Platform, provider_id: UUID) -> None:
-    """In a transaction of its own, because the refusal rolls the caller's back."""
+    """In a transaction of its own, because the refusal rolls the caller's back; seldom, however often one tries."""
+    try:
+        await platform.limits.hit(platform.settings.reapplication_notices, "reapplication", str(provider_id))
+    except TooManyRequests:
+        return
     async with platform.database.write() as session:
         managers = [row["user_id"] for row in await session.all(_REVIEWERS, provider_id=provider_id)]
         event = ReapplicationRefused(provider_id=provider_id)
@@ -111,7 +115,7 @@ async def _tell_managers(platform: Platform, provider_id: UUID) -> None:
 
 
 async def update_profile(session: Session, actor: Actor, wanted: UpdateProvider) -> ProviderProfile:
-    """Change what is given; a new position may belong to another region."""
+    """Change what is given; a new position may belong to another region. A budget of null takes the cap away."""
     position = wanted.position
     await session.execute(
         _UPDATE,
@@ -119,6 +123,7 @@ async def update_profile(session: Session, actor: Actor, wanted: UpdateProvider)
         latitude=position.latitude if position else None,
         longitude=position.longitude if position else None,
         region_id=await _region(session, position) if position else None,
+        sets_budget="weekly_lead_budget_minor" in wanted.model_fields_set,
         **wanted.model_dump(exclude={"position"}),
     )
     return await queries.profile(session, actor.user_id)
@@ -138,9 +143,9 @@ async def decide(
     if reason is not None:
         recorded = {"rejection_reason" if action is Action.REJECT else "status_reason": reason}
     await LIFECYCLE.advance(session, provider_id, action, actor, reason=reason, **recorded)
-    session.hints[SESSIONS].add(provider_id)  # the role came or went
+    session.tell(SESSIONS, [provider_id])  # the role came or went
     return await queries.profile(session, provider_id)
 
 
 async def _region(session: Session, position: Position) -> UUID:
-    return await regions.nearest(session, position.latitude, position.longitude, REGION_LIMIT_METRES)
+    return await regions.nearest(session, position.latitude, position.longitude, settings().region_reach_metres)

@@ -9,14 +9,14 @@ from sqlalchemy import Double, Text, Uuid, bindparam, exists, func, or_, select
 from app.core.actor import Actor
 from app.core.database import ReadSession, Statement
 from app.core.errors import NotFound
-from app.core.geo import covers, distance_metres
+from app.core.geo import contains, distance_metres
 from app.core.pagination import decode, next_cursor
 from app.kernel.lifecycle import ACTOR
 from app.models.catalogue import categories, services
 from app.models.files import FilePurpose, files
 from app.models.providers import ProviderStatus, provider_services, providers
 from app.models.regions import region_managers
-from app.models.users import Role, users
+from app.models.users import Role, UserStatus, users
 from app.schemas.base import Page
 from app.schemas.providers import FindProviders, FoundProvider, ProviderProfile
 
@@ -77,10 +77,11 @@ _distance = distance_metres(providers.c.latitude, providers.c.longitude, _latitu
 _FIND = Statement(
     select(*_public, _distance.label("distance_metres"))
     .where(
-        covers(providers.c.coverage, _latitude, _longitude),
+        contains(providers.c.coverage, _latitude, _longitude),
         _distance <= providers.c.service_radius_metres,
         providers.c.status == ProviderStatus.APPROVED.value,
         providers.c.deleted_at.is_(None),
+        exists().where(users.c.id == providers.c.id, users.c.status == UserStatus.ACTIVE.value),
         exists()
         .where(
             provider_services.c.provider_id == providers.c.id,

@@ -10,6 +10,7 @@ from app.core.actor import Actor
 from app.core.database import Session, Statement, refuse_violation
 from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
+from app.core.limits import origin
 from app.core.valkey import SESSIONS
 from app.kernel.events import emit
 from app.kernel.platform import Platform
@@ -70,7 +71,7 @@ _CONTACTS: dict[Channel, TypeAdapter[str]] = {"email": TypeAdapter(Email), "phon
 
 async def register(session: Session, platform: Platform, wanted: Register, address: str) -> User:
     """A new account, `PENDING_VERIFICATION`; its event sends the two codes. `AlreadyTaken` names the field."""
-    await platform.limits.hit(platform.settings.sign_ups_per_address, "sign-up", address)
+    await platform.limits.hit(platform.settings.sign_ups_per_address, "sign-up", origin(address))
     password_hash = await platform.passwords.hash(wanted.password)  # before the first statement takes a connection
     user_id = await _create(session, wanted, password_hash)
     return await queries.user(session, user_id)
@@ -103,44 +104,49 @@ async def _create(session: Session, wanted: Register, password_hash: str) -> UUI
 
 async def verify(session: Session, platform: Platform, given: Verify, address: str) -> Tokens:
     """Activate the account for both codes and open its first session; `CodeRefused` otherwise, for unknown ids too."""
-    await platform.limits.hit(platform.settings.login_tries_per_address, "verify-address", address)
+    await platform.limits.hit(platform.settings.login_tries_per_address, "verify-address", origin(address))
     await codes.spend(platform, given.user_id, "verify", {"email": given.email_code, "phone": given.phone_code})
     await LIFECYCLE.advance(session, given.user_id, Action.VERIFY, Actor(given.user_id))
     return await sessions.open_session(session, platform, given.user_id, device=given.device, address=address)
 
 
-async def request_code(session: Session, platform: Platform, user_id: UUID, channel: Channel, purpose: Purpose) -> None:
-    """Have a code sent, if the limits allow; the job queue retries a sender that fails."""
-    await codes.allow_sending(platform, user_id, channel)
+async def _request_code(session: Session, user_id: UUID, channel: Channel, purpose: Purpose) -> None:
+    """Have a code sent; the job queue retries a sender that fails. The caller has asked whether the limits allow it."""
     event = CodeRequested(user_id=user_id, channel=channel, purpose=purpose)
     await emit(session, event, subject_type="user", subject_id=user_id, to=[])
 
 
-async def resend_code(session: Session, platform: Platform, user_id: UUID, channel: Channel) -> None:
+async def resend_code(session: Session, platform: Platform, user_id: UUID, channel: Channel, address: str) -> None:
     """Another sign-up code. An unknown or active account is answered alike and gets none."""
+    await platform.limits.hit(platform.settings.login_tries_per_address, "code-address", origin(address))
+    await codes.allow_sending(platform, user_id, channel)
     try:
         user = await queries.user(session, user_id)
     except NotFound:
         return
     if user.status is UserStatus.PENDING_VERIFICATION:
-        await request_code(session, platform, user_id, channel, "verify")
+        await _request_code(session, user_id, channel, "verify")
 
 
 async def request_password_reset(session: Session, platform: Platform, email: str, address: str) -> None:
-    """Send a code to the address if it belongs to an account; the answer does not tell."""
-    await platform.limits.hit(platform.settings.login_tries_per_address, "reset-address", address)
+    """Send a code to the address if it belongs to an account; neither the answer nor its time tells."""
+    await platform.limits.hit(platform.settings.login_tries_per_address, "reset-address", origin(address))
+    await codes.allow_sending(platform, email, "email")
     user_id = await queries.id_by_email(session, email)
-    if user_id is not None:
-        await request_code(session, platform, user_id, "email", "reset")
+    # Without such an account a code is asked for nobody: the same writes and the same commit, and nothing is sent.
+    await _request_code(session, user_id or uuid7(), "email", "reset")
 
 
 async def reset_password(session: Session, platform: Platform, given: ConfirmPasswordReset, address: str) -> None:
     """Set a new password for the code and end every session."""
-    await platform.limits.hit(platform.settings.login_tries_per_address, "reset-address", address)
-    user_id = await queries.id_by_email(session, given.email)
+    await platform.limits.hit(platform.settings.login_tries_per_address, "reset-address", origin(address))
+    async with platform.database.read() as reading:  # given back before the hash, which takes its time
+        user_id = await queries.id_by_email(reading, given.email)
     if user_id is None:
+        user_id = uuid7()  # nobody's: it has no code, and to find that out takes as long
+    (sent_to,) = await codes.spend(platform, user_id, "reset", {"email": given.code})
+    if sent_to != given.email:  # the account's address changed since; who reads the old one may not have the account
         raise CodeRefused()
-    await codes.spend(platform, user_id, "reset", {"email": given.code})
     password_hash = await platform.passwords.hash(given.password)
     if not await session.execute(_SET_PASSWORD, user_id=user_id, password_hash=password_hash):
         raise CodeRefused()
@@ -153,8 +159,9 @@ async def change_contact(session: Session, platform: Platform, actor: Actor, wan
         value = _CONTACTS[wanted.channel].validate_python(wanted.value)
     except ValidationError as error:
         raise Unprocessable(f"This is not a valid {wanted.channel}.") from error
+    await codes.allow_sending(platform, actor.user_id, wanted.channel)
     await codes.remember_change(platform, actor.user_id, wanted.channel, value)
-    await request_code(session, platform, actor.user_id, wanted.channel, "change")
+    await _request_code(session, actor.user_id, wanted.channel, "change")
 
 
 async def confirm_contact(session: Session, platform: Platform, actor: Actor, given: ConfirmContact) -> User:
@@ -166,6 +173,7 @@ async def confirm_contact(session: Session, platform: Platform, actor: Actor, gi
 
 
 async def update_profile(session: Session, actor: Actor, wanted: UpdateProfile) -> User:
+    session.tell(SESSIONS, [actor.user_id])  # sessions know the language
     await session.execute(_UPDATE, user_id=actor.user_id, name=wanted.name, language=wanted.language)
     return await queries.user(session, actor.user_id)
 
@@ -181,5 +189,5 @@ async def decide(session: Session, actor: Actor, user_id: UUID, action: Action, 
 
 async def grant(session: Session, user_id: UUID, role: Role) -> None:
     """Give an account a role that it may hold already; its sessions know it from the next request on."""
-    session.hints[SESSIONS].add(user_id)
+    session.tell(SESSIONS, [user_id])
     await session.execute(_GRANT, user_id=user_id, role=role.value)

@@ -42,6 +42,7 @@ class TokenReused(Event):
         "en": "A sign-in token of yours was used twice. We ended that session; change your password if it was not you.",
         "hi": "आपका साइन-इन टोकन दो बार इस्तेमाल हुआ। हमने वह सत्र बंद कर दिया; यदि यह आप नहीं थे तो पासवर्ड बदलें।",
     }
+    mailed: ClassVar = True
     user_id: UUID
     session_id: UUID
 

@@ -13,6 +13,7 @@ from app.core.actor import Actor
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import Forbidden, NotFound, Unauthenticated
 from app.core.ids import uuid7
+from app.core.limits import origin
 from app.core.security import digest, opaque_token
 from app.core.valkey import SESSIONS
 from app.kernel.events import emit
@@ -145,15 +146,23 @@ _LIVE = Statement(
 _CREDENTIALS = Statement(
     select(users.c.id, users.c.password_hash, users.c.status).where(users.c.email == bindparam("email"))
 )
+_same_credentials = (
+    users.c.id == bindparam("user_id"),
+    users.c.password_hash == bindparam("verified_hash"),
+    users.c.status == UserStatus.ACTIVE.value,
+)
+# A password reset or a suspension that commits while the hash was computed ends the sessions that it finds. Held until
+# the commit, this lock makes it find the new one; and what it changed before, this statement finds.
+_STILL_FIT = Statement(select(users.c.id).where(*_same_credentials).with_for_update(read=True))
 _REHASH = Statement(
-    update(users).where(users.c.id == bindparam("user_id")).values(password_hash=bindparam("password_hash"))
+    update(users).where(*_same_credentials).values(password_hash=bindparam("password_hash")).returning(users.c.id)
 )
 
 
 async def log_in(session: Session, platform: Platform, login: Login, address: str) -> Tokens:
     """Open a session; `WrongCredentials` for whatever does not fit, in the same time, and limited."""
     settings = platform.settings
-    await platform.limits.hit(settings.login_tries_per_address, "login-address", address)
+    await platform.limits.hit(settings.login_tries_per_address, "login-address", origin(address))
     await platform.limits.hit(settings.login_tries_per_account, "login-account", login.email)
     async with platform.database.read() as reading:  # given back before the hash, which takes its time
         account = await reading.first(_CREDENTIALS, email=login.email)
@@ -167,9 +176,14 @@ async def log_in(session: Session, platform: Platform, login: Login, address: st
             raise AccountSuspended()
         case UserStatus.ACTIVE:
             pass
+    verified = {"user_id": account["id"], "verified_hash": account["password_hash"]}
     if platform.passwords.is_outdated(account["password_hash"]):
         renewed = await platform.passwords.hash(login.password)
-        await session.execute(_REHASH, user_id=account["id"], password_hash=renewed)
+        still_fit = await session.scalar(_REHASH, **verified, password_hash=renewed)
+    else:
+        still_fit = await session.scalar(_STILL_FIT, **verified)
+    if still_fit is None:
+        raise WrongCredentials()
     return await open_session(session, platform, account["id"], device=login.device, address=address)
 
 
@@ -216,7 +230,7 @@ async def _end_if_reused(platform: Platform, refresh_token: str) -> None:
         if await session.execute(_REVOKE, session_id=session_id, user_id=user_id, revoked_reason="token_reused"):
             reused = TokenReused(user_id=user_id, session_id=session_id)
             await emit(session, reused, subject_type="user", subject_id=user_id, to=[user_id])
-            session.hints[SESSIONS].add(user_id)
+            session.tell(SESSIONS, [user_id])
 
 
 def _tokens(platform: Platform, user: User, session_id: UUID, refresh_token: str) -> Tokens:
@@ -232,12 +246,12 @@ async def log_out(session: Session, actor: Actor, session_id: UUID) -> None:
     """End one of the actor's own sessions; `NotFound` if it is not theirs or has ended."""
     if not await session.execute(_REVOKE, session_id=session_id, user_id=actor.user_id, revoked_reason="logged_out"):
         raise NotFound()
-    session.hints[SESSIONS].add(actor.user_id)
+    session.tell(SESSIONS, [actor.user_id])
 
 
 async def end_all(session: Session, user_id: UUID, reason: str, *, kept: UUID | None = None) -> int:
     """End every session of a user, except one; how many that were."""
-    session.hints[SESSIONS].add(user_id)
+    session.tell(SESSIONS, [user_id])
     return await session.execute(_REVOKE_ALL, user_id=user_id, revoked_reason=reason, kept=kept)
 
 
@@ -265,7 +279,7 @@ class LiveSessions:
         """Who the access token speaks for, or `Unauthenticated`."""
         user_id, session_id = self._platform.tokens.verify(token)
         known = self._actors.get(session_id)
-        if known is not None and known[0] > time.monotonic():
+        if known is not None and known[0] > time.monotonic() and known[1].id == user_id:
             return known[1]
         actor = await self.look_up(user_id, session_id)
         if actor is None:

@@ -1,0 +1,41 @@
+"""Identifiers that sort by the time of their birth and cannot be guessed."""
+
+import time
+from itertools import pairwise
+from uuid import RFC_4122
+
+import pytest
+
+from app.core.ids import uuid7
+
+
+def test_an_id_is_a_uuid_of_version_7() -> None:
+    made = [uuid7() for _ in range(1000)]
+    assert {(uuid.version, uuid.variant) for uuid in made} == {(7, RFC_4122)}
+
+
+def test_an_id_tells_the_millisecond_of_its_birth() -> None:
+    before = time.time_ns() // 1_000_000
+    born = uuid7().int >> 80
+    assert before <= born <= time.time_ns() // 1_000_000
+
+
+def test_ids_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for millisecond in (1, 2, 1000, 1_800_000_000_000, 2**47):
+        monkeypatch.setattr("app.core.ids.time.time_ns", lambda at=millisecond: at * 1_000_000)
+        made.append(uuid7())
+    assert all(earlier < later for earlier, later in pairwise(made))
+
+
+def test_ids_of_one_millisecond_have_nothing_in_common_but_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.ids.time.time_ns", lambda: 1_800_000_000_000_000_000)
+    made = [uuid7().int for _ in range(2000)]
+    assert len(set(made)) == 2000
+    # Each of the 74 random bits is now one, now zero.
+    ones = zeros = 0
+    for value in made:
+        ones |= value
+        zeros |= ~value
+    random_bits = (0xFFF << 64) | (2**62 - 1)
+    assert ones & zeros & random_bits == random_bits
