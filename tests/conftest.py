@@ -102,6 +102,8 @@ async def world(platform: Platform, http: httpx.AsyncClient) -> World:
 async def working(platform: Platform) -> AsyncIterator[None]:
     """A worker runs: codes are sent, deadlines are kept."""
     task = asyncio.create_task(worker.work(platform))
-    yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

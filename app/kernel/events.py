@@ -100,4 +100,4 @@ async def emit(session: Session, event: Event, *, subject_type: str, subject_id:
         payload=event.model_dump(mode="json"),
         recipients=recipients,
     )
-    session.hints[STREAMS].update(recipients)
+    session.tell(STREAMS, recipients)

@@ -5,26 +5,24 @@ object is without a row, and `sweep` finds what is left over.
 """
 
 import asyncio
-import hashlib
 import time
-import warnings
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from PIL import Image, UnidentifiedImageError
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, cast, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from app.core.actor import Actor
 from app.core.database import Row, Session, Statement
-from app.core.errors import Conflict, NotFound, PayloadTooLarge, Unprocessable, UnsupportedMedia
+from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
-from app.kernel import subjects
+from app.kernel import media, subjects
 from app.kernel.platform import Platform
 from app.models.files import FilePurpose, files
+from app.models.users import users
 from app.schemas.files import FileLink, StoredFile
 
 
@@ -36,14 +34,12 @@ class UnknownFile(Unprocessable):
     code, title = "unknown_file", "One of these files is not yours, has another purpose, or is in use already."
 
 
-_IMAGES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-_ADMITTED: Final = {
-    FilePurpose.PROOF: "image video",
-    FilePurpose.PHOTO: "image",
-    FilePurpose.DOCUMENT: "image",
-}
+# Photos are shown to providers who must not know yet where the customer lives; proofs are kept as they were made.
+_REWRITTEN: Final = frozenset({FilePurpose.PHOTO})
 
 _unattached = files.c.subject_id.is_(None)
+# One owner's uploads queue up here, so that each is counted by the next.
+_LOCK_OWNER = Statement(select(users.c.id).where(users.c.id == bindparam("owner_id")).with_for_update(key_share=True))
 _RESERVE = Statement(
     insert(files)
     .from_select(
@@ -108,67 +104,31 @@ async def store(platform: Platform, actor: Actor, purpose: FilePurpose, content:
     `UnsupportedMedia` for what is not the kind of file that the purpose admits, `PayloadTooLarge` above the kind's
     limit in bytes or pixels, `TooManyUnattached` above the quota.
     """
-    content_type, sha256 = await asyncio.to_thread(_inspect, platform, purpose, content, size)
+    found = await asyncio.to_thread(
+        media.inspect,
+        platform.settings,
+        content,
+        size,
+        may_be_video=purpose is FilePurpose.PROOF,
+        rewritten=purpose in _REWRITTEN,
+    )
     file_id = uuid7()
-    async with platform.database.write_single() as session:
+    async with platform.database.write() as session:
+        await session.first(_LOCK_OWNER, owner_id=actor.user_id)
         row = await session.first(
             _RESERVE,
             id=file_id,
             owner_id=actor.user_id,
             purpose=purpose.value,
-            content_type=content_type,
-            size_bytes=size,
-            sha256=sha256,
+            content_type=found.content_type,
+            size_bytes=found.size_bytes,
+            sha256=found.sha256,
             quota=platform.settings.files_unattached_per_user,
         )
-    if row is None:
-        raise TooManyUnattached()
-    await asyncio.to_thread(content.seek, 0)
-    await platform.storage.put(str(file_id), content)
+        if row is None:
+            raise TooManyUnattached()
+    await platform.storage.put(str(file_id), found.content)
     return StoredFile.model_validate(dict(row))
-
-
-def _inspect(platform: Platform, purpose: FilePurpose, content: BinaryIO, size: int) -> tuple[str, bytes]:
-    """The media type and the checksum. Runs in a thread: decoding and hashing take their time."""
-    settings = platform.settings
-    content_type = _video_type(content) if "video" in _ADMITTED[purpose] else None
-    if content_type is None:
-        if size > settings.image_limit_bytes:
-            raise PayloadTooLarge(limit_bytes=settings.image_limit_bytes)
-        content_type = _image_type(content, settings.image_limit_pixels)
-    elif size > settings.video_limit_bytes:
-        raise PayloadTooLarge(limit_bytes=settings.video_limit_bytes)
-    content.seek(0)
-    return content_type, hashlib.file_digest(content, "sha256").digest()  # type: ignore[arg-type]  # every upload has readinto
-
-
-def _video_type(content: BinaryIO) -> str | None:
-    content.seek(0)
-    head = content.read(12)
-    if head[4:8] == b"ftyp":
-        return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
-    return "video/webm" if head[:4] == b"\x1a\x45\xdf\xa3" else None
-
-
-def _image_type(content: BinaryIO, limit_pixels: int) -> str:
-    content.seek(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(content, formats=list(_IMAGES)) as image:
-                width, height = image.size
-                if width * height > limit_pixels:
-                    raise PayloadTooLarge("The image has too many pixels.", limit_pixels=limit_pixels)
-                kind = str(image.format)
-                image.verify()
-            content.seek(0)
-            with Image.open(content, formats=[kind]) as image:
-                image.load()  # `verify` reads checksums only: a truncated image shows when it is decoded
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise PayloadTooLarge("The image has too many pixels.", limit_pixels=limit_pixels) from bomb
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, ArithmeticError, MemoryError) as error:
-        raise UnsupportedMedia("This is not an image of a kind that is accepted here.") from error
-    return _IMAGES[kind]
 
 
 async def attach(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from asyncpg import UndefinedTableError
 from redis.exceptions import RedisError
 from sqlalchemy import column, select, table
 
@@ -26,17 +27,23 @@ class Readiness(Answer):
 
 
 @lru_cache
-def newest_migration() -> str | None:
+def older_migrations() -> frozenset[str | None]:
+    """Every revision but the newest, and none at all."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    return ScriptDirectory.from_config(config).get_current_head()
+    scripts = ScriptDirectory.from_config(config)
+    revisions = {script.revision for script in scripts.walk_revisions()}
+    return frozenset(revisions - {scripts.get_current_head()} | {None})
 
 
 async def readiness(platform: Platform) -> Readiness:
     database = migrations = valkey = True
     try:
         async with platform.database.read() as session:
-            migrations = await session.scalar(_VERSION) == newest_migration()
+            # A revision that this process does not know is a newer one: it keeps serving while the others are replaced.
+            migrations = await session.scalar(_VERSION) not in older_migrations()
+    except UndefinedTableError:
+        migrations = False
     except Problem:
         database = migrations = False
     try:

@@ -1,10 +1,9 @@
 """Idempotency: the first answer to a key is stored in the transaction of its effect and replayed ever after."""
 
 from hashlib import sha256
-from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Text, bindparam, cast, delete, func, insert, literal_column, select
+from sqlalchemy import Text, Uuid, bindparam, cast, func, insert, select
 
 from app.core.database import Session, Statement, refuse_violation
 from app.core.errors import Conflict, Unprocessable
@@ -33,7 +32,7 @@ refuse_violation("idempotency_keys_pkey", RequestInFlight)
 _LOCK = Statement(
     select(
         func.pg_try_advisory_xact_lock(
-            func.hashtextextended(cast(bindparam("user_id"), Text) + bindparam("key", type_=Text), 0)
+            func.hashtextextended(cast(bindparam("user_id", type_=Uuid), Text) + bindparam("key", type_=Text), 0)
         )
     )
 )
@@ -50,9 +49,6 @@ _STORE = Statement(
         status_code=bindparam("status_code"),
         body=bindparam("body"),
     )
-)
-PRUNE: Final = Statement(
-    delete(idempotency_keys).where(idempotency_keys.c.created_at < func.now() - literal_column("interval '7 days'"))
 )
 
 

@@ -4,11 +4,12 @@ The database holds the rules (`app/models/ledger.py`): postings that do not sum 
 below their floor and second uses of an idempotency key are refused there, whatever the code does.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
-from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, case, column, func, insert, null, select
+from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, case, column, func, insert, null, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.database import ReadSession, Row, Session, Statement, refuse_violation
@@ -85,7 +86,9 @@ _opened = (
             _lines.c.kind,
             _lines.c.currency,
             case((_lines.c.owner_id == PLATFORM, null()), else_=0),
-        ),
+        )
+        # Two entries that open the same accounts wait for each other's rows; in one order they cannot deadlock.
+        .order_by(_lines.c.account_id),
     )
     .on_conflict_do_nothing()
     .cte("opened")
@@ -126,13 +129,18 @@ async def post(
 ) -> UUID:
     """Post one balanced entry and answer its id; accounts that do not exist yet are opened by the same statement.
 
+    Lines of zero are left out; ValueError when nothing remains, or when the rest does not balance.
+
     `idempotency_key` names the effect ("lead_fee:<id>"), so that it happens once whoever asks: a second use raises
     `MoneyMovedBefore`. `InsufficientFunds` when a balance would fall below its floor. The trigger `postings_balance`
     locks the accounts that keep a balance in the order of their ids, so two entries over the same accounts wait for
     each other instead of deadlocking.
     """
-    if sum(line.amount for line in lines) != 0 and len({line.account.currency for line in lines}) == 1:
-        raise ValueError(f"{kind}: postings do not balance: {lines}")
+    totals: dict[str, int] = defaultdict(int)
+    for line in lines:
+        totals[line.account.currency] += line.amount
+    if any(totals.values()) or not any(line.amount for line in lines):
+        raise ValueError(f"{kind}: postings do not balance, or move nothing: {lines}")
     entry_id = uuid7()
     await session.execute(
         _POST,
@@ -221,6 +229,12 @@ _DRIFTED = Statement(
 _BELOW_FLOOR = Statement(
     select(accounts.c.id, accounts.c.balance, accounts.c.floor).where(accounts.c.balance < accounts.c.floor).limit(100)
 )
+_HOMELESS = Statement(
+    select(postings.c.id, postings.c.account_id, postings.c.currency)
+    .outerjoin(accounts, accounts.c.id == postings.c.account_id)
+    .where(or_(accounts.c.id.is_(None), accounts.c.currency != postings.c.currency))
+    .limit(100)
+)
 _TOTALS = Statement(
     select(postings.c.currency, func.count().label("postings"), func.sum(postings.c.amount).label("sum"))
     .group_by(postings.c.currency)
@@ -236,7 +250,8 @@ class Verification(NamedTuple):
 
 
 async def verify(session: ReadSession) -> Verification:
-    """Prove the books: every entry balances and has postings, every balance is the sum of its postings, none is low."""
+    """Prove the books: every entry balances and has postings, every balance is the sum of its postings, none is low,
+    and no posting is outside of all accounts."""
     faults = [f"entry {r['entry_id']} is off by {r['sum']} {r['currency']}" for r in await session.all(_UNBALANCED)]
     faults += [f"entry {r['id']} has no postings" for r in await session.all(_EMPTY_ENTRIES)]
     faults += [
@@ -244,6 +259,9 @@ async def verify(session: ReadSession) -> Verification:
     ]
     faults += [
         f"account {r['id']} is at {r['balance']}, below its floor {r['floor']}" for r in await session.all(_BELOW_FLOOR)
+    ]
+    faults += [
+        f"posting {r['id']} names no {r['currency']} account: {r['account_id']}" for r in await session.all(_HOMELESS)
     ]
     return Verification(await session.all(_TOTALS), faults)
 

@@ -80,7 +80,7 @@ class Lifecycle:
             **_deadline_seconds(self.declared.creation.deadlines),
         )
         assert row is not None  # noqa: S101 - an INSERT without conflict clause returns its row
-        session.hints[STREAMS].update(row["recipients"])
+        session.tell(STREAMS, row["recipients"])
         return row
 
     async def advance(
@@ -103,7 +103,7 @@ class Lifecycle:
         row = await session.first(compiled.statement, **compiled.pick(common | {"reason": reason}))
         if row is None:
             raise await self._explain(session, compiled, common)
-        session.hints[STREAMS].update(row["recipients"])
+        session.tell(STREAMS, row["recipients"])
         return row
 
     async def visible_to(self, session: ReadSession, subject_id: UUID, actor: Actor) -> bool:
@@ -129,7 +129,7 @@ class Lifecycle:
                 return guard.refusal()
         problem = transition.refusals.get(status, IllegalTransition)()
         problem.extra |= {
-            "status": status,
+            "current_status": status,
             "allowed_actions": sorted(a for a in self.declared.transitions if row[f"may_{a}"]),
         }
         return problem

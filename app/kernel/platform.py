@@ -52,4 +52,5 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         publisher.cancel()
         await asyncio.gather(publisher, return_exceptions=True)
         await platform.database.close()
+        await platform.limits.close()
         await valkey.close()

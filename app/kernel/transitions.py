@@ -48,7 +48,7 @@ def constants(values: Iterable[str]) -> ColumnElement[Sequence[str]]:
 
 
 class IllegalTransition(Conflict):
-    """The status does not allow the action; `status` and `allowed_actions` tell what it is and what it allows."""
+    """The status does not allow the action; `current_status` and `allowed_actions` tell."""
 
     code, title = "illegal_transition", "The current status does not allow this action."
 

@@ -19,7 +19,7 @@ async def test_one_of_five_completions_at_once_wins(world: World) -> None:
     # Then one is the winner, the others are told so, and only the winner's proof is kept
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
     assert {answer.json()["code"] for answer in answers if answer.is_error} == {"already_completed"}
-    assert {answer.json()["status"] for answer in answers if answer.is_error} == {"COMPLETED"}
+    assert {answer.json()["current_status"] for answer in answers if answer.is_error} == {"COMPLETED"}
     winner = next(provider for provider, answer in zip(providers, answers, strict=True) if answer.is_success)
     request = (await customer.get(f"/api/v1/service-requests/{request_id}")).json()
     assert request["completed_by"] == str(winner.id)

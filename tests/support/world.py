@@ -1,5 +1,6 @@
 """A small world for tests: people with accounts, made by the product's own services, and what they may see changed."""
 
+import asyncio
 import io
 import itertools
 import json
@@ -16,7 +17,7 @@ from sqlalchemy.sql import text
 from websockets.asyncio.client import ClientConnection, connect
 
 from app.core.actor import Actor
-from app.core.database import Statement
+from app.core.database import Session, Statement
 from app.kernel import ledger
 from app.kernel.platform import Platform
 from app.models import metadata
@@ -38,6 +39,14 @@ HERE = Position(latitude=18.5074, longitude=73.8077)
 FAR_AWAY = Position(latitude=18.9, longitude=73.8077)  # 44 km to the north
 ANSWERS = {"problem": "leak", "water_running": True}
 
+_COUNTS = Statement(
+    select(
+        *(
+            select(func.count()).select_from(table(name, column("x"))).scalar_subquery().label(name)
+            for name in metadata.tables
+        )
+    )
+)
 _phones = itertools.count(secrets.randbelow(10**6))
 
 
@@ -110,7 +119,7 @@ class World:
             email=f"{mark}@mail.localbazaar.in",
             phone=f"+9198{next(_phones) % 10**8:08d}",
             password=PASSWORD,
-            language=language,  # type: ignore[arg-type]  # pydantic makes the enumeration
+            language=language,
         )
         password_hash = await self.platform.passwords.hash(PASSWORD)
         async with self.platform.database.write() as session:
@@ -147,15 +156,15 @@ class World:
                 await wallets.top_up(session, admin, person.id, TopUp(amount_minor=funds_minor, reason="for the test"))
         return person
 
-    async def request(self, customer: Person, *, at: Position = HERE, service: str = "plumbing") -> str:
-        """A fresh service request; its id."""
+    async def request(self, customer: Person, *, at: Position = HERE, service: str = "plumbing", **more: Any) -> str:
+        """A fresh service request; its id. `more` joins the payload, or stands in for a part of it."""
         payload = {
             "service_id": str(self.services[service]),
             "description": "The tap drips.",
             "answers": ANSWERS if service == "plumbing" else {},
             "address": "12 Karve Road",
             "position": at.model_dump(),
-        }
+        } | more
         answer = await customer.post("/api/v1/service-requests", payload)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
@@ -178,7 +187,7 @@ class World:
         assert done.status_code == 200, done.text
         return customer, request_id, providers
 
-    async def rows(self, name: str, **equal: Any) -> list[dict[str, Any]]:
+    async def rows(self, name: str, /, **equal: Any) -> list[dict[str, Any]]:
         """Rows of a table in which these columns have these values, oldest first where there is an id."""
         model = metadata.tables[name]
         query = select(model).where(*(model.c[key] == bindparam(key, type_=model.c[key].type) for key in equal))
@@ -191,6 +200,25 @@ class World:
         async with self.platform.database.write() as session:
             return await session.execute(Statement(text(sql)), **values)
 
+    async def define(self, sql: str) -> None:
+        """Raw SQL that defines something, which takes no values and touches no rows."""
+        async with self.platform.database.write() as session:
+            await session.first(Statement(select(func.now())))
+            await session.driver_connection.execute(sql)
+
+    async def hold(self, session: Session, row_id: str, table: str = "service_requests") -> Any:
+        """Lock a row in the transaction of this session; its driver's connection, to go on with."""
+        statement = Statement(text(f"SELECT id FROM {table} WHERE id = cast(:id AS uuid) FOR NO KEY UPDATE"))
+        assert await session.first(statement, id=row_id)
+        return session.driver_connection
+
+    async def waits(self, transactions: int) -> None:
+        """Return when so many transactions wait for a lock of another."""
+        waiting = Statement(text("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"))
+        async with asyncio.timeout(5), self.platform.database.read() as session:
+            while await session.scalar(waiting) < transactions:  # noqa: ASYNC110 - the database tells no other way
+                await asyncio.sleep(0.01)
+
     async def balance(self, person: Person) -> int:
         """The wallet in minor units, as its owner sees it."""
         answer = await person.get("/api/v1/wallet")
@@ -198,12 +226,8 @@ class World:
 
     async def snapshot(self) -> dict[str, Any]:
         """How much there is of everything: rows per table, objects in storage, the sum of all balances."""
-        counts: dict[str, Any] = {}
         async with self.platform.database.read() as session:
-            for name in metadata.tables:
-                counts[name] = await session.scalar(
-                    Statement(select(func.count()).select_from(table(name, column("x"))))
-                )
+            counts = dict(await session.first(_COUNTS) or {})
         counts["objects"] = len(await self.platform.storage.keys())
         return counts
 
@@ -215,6 +239,19 @@ class World:
         after = await self.snapshot()
         changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
         assert not {name: pair for name, pair in changed.items() if name not in but}
+
+    async def told(self, subject_id: str) -> list[tuple[str, set[UUID]]]:
+        """The events of a subject in their order, each with those who hear of it."""
+        happened = sorted(await self.rows("events", subject_id=UUID(subject_id)), key=lambda event: int(event["seq"]))
+        return [
+            (event["name"], {row["user_id"] for row in await self.rows("notifications", event_id=event["id"])})
+            for event in happened
+        ]
+
+    async def trail(self, subject_id: str) -> list[dict[str, Any]]:
+        """The audit rows of a subject, oldest first."""
+        rows = await self.rows("audit_trail", subject_id=UUID(subject_id))
+        return sorted(rows, key=lambda row: int(row["id"]))
 
     async def books_are_clean(self) -> None:
         async with self.platform.database.read() as session:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Numeric, bindparam, select, update
 
 from app.core.actor import Actor
+from app.core.config import Environment
 from app.core.database import Session, Statement
 from app.kernel.platform import Platform
 from app.models.catalogue import services
@@ -40,11 +41,15 @@ _RATE = Statement(
 
 
 async def seed(platform: Platform) -> bool:
-    """Fill an empty database; False if there is a town already."""
+    """Bring the catalogue up to date and, in an empty database, make the town; False if none was made.
+
+    Never in production: everybody knows the password of the town's people, its admin's included.
+    """
     password_hash = await platform.passwords.hash(PASSWORD)
     async with platform.database.write() as session:
         await catalogue.fill(session)
-        if await session.scalar(_HAS_TOWN) is not None:
+        production = platform.settings.environment is Environment.PRODUCTION
+        if production or await session.scalar(_HAS_TOWN) is not None:
             return False
         await _people(session, platform, json.loads(_FILE.read_text("utf-8")), password_hash)
     return True

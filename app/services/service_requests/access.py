@@ -1,15 +1,15 @@
 """Who is who for a service request, as conditions on its row (leads.md)."""
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Boolean, ColumnElement, and_, any_, exists, func, literal_column, or_, select
 
-from app.core.geo import covers, distance_metres
+from app.core.geo import contains, distance_metres
 from app.kernel.lifecycle import ACTOR, Columns, actor_has, constants
 from app.models.providers import ProviderStatus, provider_services, providers
 from app.models.regions import region_managers
 from app.models.service_requests import OPEN_STATUSES, LeadStatus, lead_purchases, service_requests
-from app.models.users import Role
+from app.models.users import Role, UserStatus, users
 from app.services.regions.queries import managed_by_actor
 
 WEEK: Final[ColumnElement[object]] = literal_column("interval '7 days'")
@@ -30,25 +30,28 @@ is_staff = or_(
 )
 
 
-def spent_in_a_week() -> ColumnElement[int]:
+def spent_in_a_week(provider_id: ColumnElement[Any]) -> ColumnElement[int]:
     """What a provider paid for leads in the last seven days and did not get back, in minor units."""
     spent = select(func.coalesce(func.sum(lead_purchases.c.fee_minor), 0)).where(
-        lead_purchases.c.provider_id == providers.c.id,
+        lead_purchases.c.provider_id == provider_id,
         lead_purchases.c.status != LeadStatus.REFUNDED.value,
         lead_purchases.c.created_at > func.now() - WEEK,
     )
-    return spent.correlate(providers).scalar_subquery()
+    return spent.correlate_except(lead_purchases).scalar_subquery()
 
 
 def matches(request: Columns) -> ColumnElement[bool]:
     """A row of `providers` offers the request's service, may work, and reaches its position."""
     return and_(
-        covers(providers.c.coverage, request.latitude, request.longitude),
+        contains(providers.c.coverage, request.latitude, request.longitude),
         distance_metres(providers.c.latitude, providers.c.longitude, request.latitude, request.longitude)
         <= providers.c.service_radius_metres,
         providers.c.status == literal_column(f"'{ProviderStatus.APPROVED}'"),
         providers.c.deleted_at.is_(None),
         providers.c.id != request.customer_id,
+        exists()
+        .where(users.c.id == providers.c.id, users.c.status == literal_column(f"'{UserStatus.ACTIVE}'"))
+        .correlate_except(users),
         exists()
         .where(
             provider_services.c.provider_id == providers.c.id,
@@ -59,17 +62,17 @@ def matches(request: Columns) -> ColumnElement[bool]:
     )
 
 
-def within_budget(fee: ColumnElement[int]) -> ColumnElement[bool]:
-    """A row of `providers` may spend the fee without passing its own weekly cap."""
-    return or_(
-        providers.c.weekly_lead_budget_minor.is_(None),
-        spent_in_a_week() + fee <= providers.c.weekly_lead_budget_minor,
-    )
+def within_budget(provider: Columns, fee: ColumnElement[int]) -> ColumnElement[bool]:
+    """The provider may spend the fee without passing its own weekly cap."""
+    budget = provider.weekly_lead_budget_minor
+    return or_(budget.is_(None), spent_in_a_week(provider.id) + fee <= budget)
 
 
 actor_matches = exists().where(providers.c.id == ACTOR, matches(service_requests.c)).correlate_except(providers)
 actor_within_budget = (
-    exists().where(providers.c.id == ACTOR, within_budget(service_requests.c.fee_minor)).correlate_except(providers)
+    exists()
+    .where(providers.c.id == ACTOR, within_budget(providers.c, service_requests.c.fee_minor))
+    .correlate_except(providers)
 )
 is_visible = or_(is_customer, has_purchased, is_staff, and_(is_open, actor_matches))
 is_unlocked = or_(is_customer, has_purchased, is_staff)

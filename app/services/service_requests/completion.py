@@ -20,12 +20,13 @@ async def complete(
 
     One statement decides: it locks the row, compares the status and writes everything that follows from winning. Behind
     it stand the check `service_requests_winner_while_won` and the trigger `service_requests_one_winner`. A loser's
-    proof is removed from the storage. Raises also `NotFound`, `NotAPurchaser`, `ProofRefused`.
+    proof is removed from the storage. `session` runs single statements, so that none of hundreds of losers holds one
+    connection while it waits for another. Raises also `NotFound`, `NotAPurchaser`, `ProofRefused`.
     """
     try:
         row = await LIFECYCLE.advance(session, request_id, Action.COMPLETE, actor, proof_id=proof_id, notes=notes)
     except AlreadyCompleted:
-        await _drop(session, platform, actor, proof_id)
+        await files.discard(platform, actor, proof_id)
         raise
     return ServiceRequestState.model_validate(dict(row))
 
@@ -44,15 +45,8 @@ async def hand_in(
     try:
         return await complete(session, platform, actor, request_id, proof.id, notes)
     except Problem:
-        await _drop(session, platform, actor, proof.id)
+        await files.discard(platform, actor, proof.id)
         raise
-
-
-async def _drop(session: Session, platform: Platform, actor: Actor, proof_id: UUID) -> None:
-    """Discard the proof on a connection of its own, having given back the caller's: hundreds of losers at once must
-    not each hold one connection while they wait for a second."""
-    await session.close()
-    await files.discard(platform, actor, proof_id)
 
 
 async def start(session: Session, actor: Actor, request_id: UUID) -> ServiceRequestState:

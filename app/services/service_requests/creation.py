@@ -45,7 +45,7 @@ async def create(session: Session, actor: Actor, wanted: CreateServiceRequest) -
     service = await catalogue.service(session, wanted.service_id)
     catalogue.check_answers(service, wanted.answers)
     position = wanted.position
-    region_id = await regions.nearest(session, position.latitude, position.longitude, knobs.service_radius_limit_metres)
+    region_id = await regions.nearest(session, position.latitude, position.longitude, knobs.region_reach_metres)
     await _leave_room(session, actor.user_id, knobs.service_requests_open_per_customer)
     request_id = uuid7()
     await files.attach(session, actor, wanted.photo_ids, FilePurpose.PHOTO, ("service_request", request_id))

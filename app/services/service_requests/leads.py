@@ -120,14 +120,16 @@ LIFECYCLE = Lifecycle(
     visible=or_(_is_buyer, _is_staff),
 )
 
+# Locked together and first: a report that is decided at this moment is waited for, and then it is not refunded again.
 _UNWORKED = Statement(
-    select(lead_purchases.c.id)
+    select(lead_purchases.c.id, lead_purchases.c.provider_id, lead_purchases.c.currency)
     .where(
         lead_purchases.c.service_request_id == bindparam("service_request_id"),
         lead_purchases.c.worked_at.is_(None),
         lead_purchases.c.status != constant(LeadStatus.REFUNDED),
     )
     .order_by(lead_purchases.c.id)
+    .with_for_update(key_share=True)
 )
 
 
@@ -165,7 +167,9 @@ async def refund_unworked(session: Session, service_request_id: UUID, actor: Act
     The caller holds the request's row lock, which purchases need too, so no buyer is missed.
     """
     leads = await session.all(_UNWORKED, service_request_id=service_request_id)
-    for lead in leads:
+    # One entry locks wallets in the order of their ids. Kept over all entries, it lets two cancellations that refund
+    # the same providers wait for each other instead of deadlocking.
+    for lead in sorted(leads, key=lambda lead: ledger.wallet(lead["provider_id"], lead["currency"]).id):
         await LIFECYCLE.advance(session, lead["id"], Action.REFUND, CLOCK, reason=reason)
         await ledger.reverse(session, fee_key(lead["id"]), actor_id=actor.id, reason=reason)
     return len(leads)

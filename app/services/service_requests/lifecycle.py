@@ -3,12 +3,23 @@
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal, literal_column, select, update
 
 from app.core.errors import Conflict, Forbidden, Unprocessable
 from app.core.geo import distance_metres
-from app.kernel import subjects
-from app.kernel.lifecycle import ACTOR, Columns, Creation, Deadline, Emit, Guard, Lifecycle, Transition, constant
+from app.kernel import deadlines, subjects
+from app.kernel.lifecycle import (
+    ACTOR,
+    Columns,
+    Creation,
+    Deadline,
+    Emit,
+    Guard,
+    IllegalTransition,
+    Lifecycle,
+    Transition,
+    constant,
+)
 from app.models.catalogue import services
 from app.models.files import FilePurpose, files
 from app.models.providers import providers
@@ -65,12 +76,18 @@ class ProofRefused(Unprocessable):
 
 _purchaser = Guard(access.has_purchased, NotAPurchaser)
 _customer = Guard(access.is_customer, NotTheCustomer)
-_proof_is_own = exists().where(
-    files.c.id == bindparam("proof_id", type_=files.c.id.type),
-    files.c.owner_id == ACTOR,
-    files.c.purpose == constant(FilePurpose.PROOF),
-    files.c.subject_id.is_(None),
-    files.c.discarded_at.is_(None),
+# Locked, so that a file which is at this moment attached elsewhere or discarded is waited for, and then refused.
+_proof_is_own = (
+    select(files.c.id)
+    .where(
+        files.c.id == bindparam("proof_id", type_=files.c.id.type),
+        files.c.owner_id == ACTOR,
+        files.c.purpose == constant(FilePurpose.PROOF),
+        files.c.subject_id.is_(None),
+        files.c.discarded_at.is_(None),
+    )
+    .with_for_update(key_share=True)
+    .exists()
 )
 
 
@@ -91,12 +108,27 @@ def _to_customer_and_purchasers(row: Columns) -> Select[Any]:
 
 
 def _to_matching_providers(row: Columns) -> Select[Any]:
-    """Best rated and nearest first, in case there are more than may be told; none who is at the weekly cap."""
+    """Best rated and nearest first, in case there are more than may be told; none who is at the weekly cap.
+
+    OFFSET 0 keeps the planner from weighing the budgets of all providers there are against the index on who is near.
+    """
     distance = distance_metres(providers.c.latitude, providers.c.longitude, row.latitude, row.longitude)
+    near = (
+        select(
+            providers.c.id,
+            providers.c.weekly_lead_budget_minor,
+            providers.c.rating_average,
+            distance.label("distance"),
+            row.fee_minor,
+        )
+        .where(access.matches(row))
+        .offset(literal_column("0"))
+        .subquery("near")
+    )
     return (
-        select(providers.c.id)
-        .where(access.matches(row), access.within_budget(row.fee_minor))
-        .order_by(providers.c.rating_average.desc(), distance)
+        select(near.c.id)
+        .where(access.within_budget(near.c, near.c.fee_minor))
+        .order_by(near.c.rating_average.desc(), near.c.distance)
     )
 
 
@@ -245,6 +277,7 @@ LIFECYCLE = Lifecycle(
             Status.EXPIRED,
             who="the clock, 30 days untouched",
             allowed=None,
+            guards=[Guard(deadlines.still_due(service_requests.c.id, "expire"), IllegalTransition)],
             emits=[Emit(events.Expired, _to_customer_and_purchasers, _about)],
             deadlines=[_settled],
         ),

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.geo import box, distance_metres
+from app.core.geo import box, contains, distance_metres
 from app.core.pagination import decode, next_cursor
 from app.kernel.lifecycle import ACTOR, constant
 from app.models.base import Timestamp
@@ -230,9 +230,11 @@ _OPEN = Statement(
     .join(
         service_requests,
         # The box is for the index on open positions; `matches` below decides.
-        box(providers.c.latitude, providers.c.longitude, providers.c.service_radius_metres).op(
-            "@>", is_comparison=True
-        )(func.ll_to_earth(service_requests.c.latitude, service_requests.c.longitude)),
+        contains(
+            box(providers.c.latitude, providers.c.longitude, providers.c.service_radius_metres),
+            service_requests.c.latitude,
+            service_requests.c.longitude,
+        ),
     )
     .join(services, services.c.id == service_requests.c.service_id)
     .where(

@@ -1,8 +1,9 @@
 """Wallets: balances, statements, and top-ups by an admin (money.md: Ledger)."""
 
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, exists, select
+from sqlalchemy import BigInteger, bindparam, exists, select
 
 from app.core.actor import Actor
 from app.core.config import settings
@@ -29,6 +30,7 @@ _ENTRIES = Statement(
     select(
         entries.c.id,
         entries.c.kind,
+        postings.c.id.label("posting_id"),
         postings.c.amount.label("amount_minor"),
         postings.c.currency,
         entries.c.subject_type,
@@ -41,11 +43,13 @@ _ENTRIES = Statement(
     .where(
         accounts.c.owner_id == bindparam("owner_id"),
         accounts.c.kind == AccountKind.WALLET.value,
-        entries.c.id < bindparam("before", type_=Uuid),
+        postings.c.id < bindparam("before", type_=BigInteger),
     )
-    .order_by(entries.c.id.desc())
+    .order_by(postings.c.id.desc())
     .limit(bindparam("rows"))
 )
+_NEWEST: Final = 2**63 - 1
+"""Behind every posting's number."""
 _EXISTS = Statement(select(exists().where(users.c.id == bindparam("user_id"))))
 
 
@@ -57,10 +61,12 @@ async def wallet(session: ReadSession, owner_id: UUID) -> Wallet:
 
 
 async def statement(session: ReadSession, owner_id: UUID, wanted: WalletPage) -> Page[WalletEntry]:
-    """The movements, newest first."""
-    rows = await session.all(_ENTRIES, owner_id=owner_id, before=decode(wanted.cursor), rows=wanted.limit + 1)
+    """The movements, newest first: one for each posting, of which an entry may have several for one owner."""
+    before = min(decode(wanted.cursor).int, _NEWEST)
+    rows = await session.all(_ENTRIES, owner_id=owner_id, before=before, rows=wanted.limit + 1)
     items = [WalletEntry.model_validate(dict(row)) for row in rows[: wanted.limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, wanted.limit))
+    keys = [{"id": UUID(int=row["posting_id"])} for row in rows]
+    return Page(items=items, next_cursor=next_cursor(keys, wanted.limit))
 
 
 async def top_up(session: Session, actor: Actor, user_id: UUID, wanted: TopUp) -> Wallet:
