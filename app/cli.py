@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from app import up
-from app.core.config import Settings, settings
+from app.core.config import Misconfigured, Settings, settings
 from app.core.embedded import EmbeddedServerError, embedded_servers
 from app.core.processes import die_with_parent
 from app.demo.leads import play
+from app.jobs import relay
 from app.jobs import worker as worker_process
 from app.kernel import ledger
 from app.kernel.documentation import event_page, lifecycle_page
@@ -96,15 +97,19 @@ def migrate() -> None:
 
 @app.command()
 def seed() -> None:
-    """Fill the catalogue and, if the database is empty, the demo town."""
+    """Bring the catalogue up to date; in development, also make the demo town if the database is empty."""
 
     async def fill(configured: Settings) -> bool:
         async with open_platform(configured) as platform:
-            return await town.seed(platform)
+            made = await town.seed(platform)
+            if made:
+                await relay.skip(platform)
+            return made
 
     with _servers() as configured:
         migrate_database(configured)
-        console.print("The town was made." if asyncio.run(fill(configured)) else "There is a town already.")
+        made = asyncio.run(fill(configured))
+        console.print("The catalogue is up to date." + (" The demo town was made." if made else ""))
 
 
 @app.command("create-admin")
@@ -180,7 +185,7 @@ def demo_leads(url: str = "http://127.0.0.1:8000") -> None:
 def main() -> None:
     try:
         app()
-    except EmbeddedServerError as error:
+    except (EmbeddedServerError, Misconfigured) as error:
         console.print(f"[red]{error}")
         raise SystemExit(1) from error
 

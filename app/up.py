@@ -16,6 +16,7 @@ from rich.table import Table
 
 from app.core.config import Settings, settings
 from app.core.embedded import embedded_servers
+from app.jobs import relay
 from app.kernel.platform import open_platform
 from app.migrate import migrate
 from app.services.flows import town
@@ -31,7 +32,9 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
     # The address is taken first: if somebody else has it, nothing is started at all.
     listening = _listen(host, port)
     with listening, _servers(configured) as found:
+        here = f"http://{host}:{port}"
         os.environ |= found
+        os.environ.setdefault("LOCALBAZAAR_PUBLIC_URL", here)
         settings.cache_clear()
         configured = settings()
         migrate(configured)
@@ -40,7 +43,6 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
         remembered = configured.data_folder / "servers.json"
         if found:
             remembered.write_text(json.dumps(found))
-        here = f"http://{host}:{port}"
         children = [
             Child(
                 f"serve-{number}",
@@ -99,7 +101,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _seed(configured: Settings) -> None:
     async with open_platform(configured) as platform:
-        await town.seed(platform)
+        if await town.seed(platform):
+            await relay.skip(platform)
 
 
 def _announce(here: str, started: float) -> None:
@@ -118,6 +121,6 @@ def _announce(here: str, started: float) -> None:
     console.print(f"  API        {here}/docs")
     console.print(f"  OpenAPI    {here}/openapi.json")
     console.print(f"  socket     {here.replace('http', 'ws', 1)}/ws/notifications/")
-    console.print("  try        localbazaar demo leads")
+    console.print(f"  try        {Path(sys.argv[0]).parent / 'localbazaar'} demo leads --url {here}")
     console.print(table)
     sys.stdout.flush()

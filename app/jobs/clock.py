@@ -34,4 +34,6 @@ async def run(platform: Platform) -> None:
             await tick(platform)
         except Problem as problem:
             _log.warning("clock_waits", code=problem.code)
+        except Exception:
+            _log.exception("clock_broke")
         await asyncio.sleep(platform.settings.deadline_poll_seconds)

@@ -9,21 +9,56 @@ from pgqueuer import PgQueuer
 from pgqueuer.executors import DatabaseRetryEntrypointExecutor
 from pgqueuer.models import Job, Schedule
 from pydantic_core import from_json
-from sqlalchemy import Double, bindparam, delete, func, literal_column
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from app.core.database import Statement
-from app.kernel import files, idempotency
+from app.kernel import files
 from app.kernel.platform import Platform
 from app.models.events import events, notifications
+from app.models.idempotency import idempotency_keys
+from app.models.users import refresh_tokens, sessions
 from app.services.users import messages
 
 _log = structlog.get_logger()
 
-_age = bindparam("seconds", type_=Double) * literal_column("interval '1 second'")
-_PRUNE: Final = (
-    Statement(delete(notifications).where(notifications.c.created_at < func.now() - _age)),
-    Statement(delete(events).where(events.c.created_at < func.now() - _age)),
+_BATCH: Final = 5000
+
+
+def _pruning(table: Table, condition: ColumnElement[bool]) -> Statement:
+    """Delete a bounded number of rows, so that no run holds locks for long or meets the statement timeout."""
+    key = list(table.primary_key.columns)
+    batch = select(*key).where(condition).limit(literal_column(str(_BATCH)))
+    return Statement(delete(table).where(tuple_(*key).in_(batch)))
+
+
+_age: ColumnElement[Any] = bindparam("seconds", type_=Double) * literal_column("interval '1 second'")
+_ended = exists().where(
+    sessions.c.id == refresh_tokens.c.session_id,
+    or_(sessions.c.revoked_at < func.now() - _age, refresh_tokens.c.expires_at < func.now() - _age),
 )
+# Tokens before their sessions, notifications before their events: in the order in which the one names the other.
+_PRUNED: Final = (
+    _pruning(notifications, notifications.c.created_at < func.now() - _age),
+    _pruning(events, events.c.created_at < func.now() - _age),
+    _pruning(refresh_tokens, _ended),
+    _pruning(
+        sessions,
+        (sessions.c.last_used_at < func.now() - _age) & ~exists().where(refresh_tokens.c.session_id == sessions.c.id),
+    ),
+)
+_KEYS: Final = _pruning(idempotency_keys, idempotency_keys.c.created_at < func.now() - _age)
 
 
 def _retrying(parameters: Any) -> DatabaseRetryEntrypointExecutor:
@@ -57,8 +92,14 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
 
 
 async def prune_history(platform: Platform) -> None:
-    """Forget idempotency keys after a week, and events with their notifications after 90 days."""
-    async with platform.database.write() as session:
-        await session.execute(idempotency.PRUNE)
-        for statement in _PRUNE:
-            await session.execute(statement, seconds=platform.settings.event_retention_seconds)
+    """Forget idempotency keys after a week; events, notifications and ended sessions after 90 days."""
+    await _prune(platform, _KEYS, platform.settings.idempotency_seconds)
+    for statement in _PRUNED:
+        await _prune(platform, statement, platform.settings.event_retention_seconds)
+
+
+async def _prune(platform: Platform, statement: Statement, seconds: float) -> None:
+    deleted = _BATCH
+    while deleted == _BATCH:
+        async with platform.database.write_single() as session:
+            deleted = await session.execute(statement, seconds=seconds)

@@ -2,32 +2,76 @@
 
 import asyncio
 import contextlib
+import importlib
+import pkgutil
 import signal
+from datetime import timedelta
 
+import asyncpg
+import structlog
+
+from app import services
 from app.core.config import Settings, settings
 from app.core.database import connect
+from app.core.errors import Problem
+from app.core.logging import configure_logging
 from app.jobs import clock, queue, relay
 from app.kernel.platform import Platform, open_platform
 
+_log = structlog.get_logger()
+
+_PAUSE_SECONDS = 1
+_LOOK_AGAIN = timedelta(seconds=1)
+
+# Nouns say beside their flows what is to happen at a deadline and which events are mailed. Servers load all of them for
+# their routes; a worker that had not loaded one would fail its deadlines and swallow its mails.
+for _module in pkgutil.walk_packages(services.__path__, f"{services.__name__}."):
+    importlib.import_module(_module.name)
+
 
 async def work(platform: Platform) -> None:
-    """Run all jobs until cancelled. Any number of workers share them."""
+    """Run all jobs until cancelled, or until the queue's connection is lost. Any number of workers share them."""
     # The queue's own: it listens for new jobs and is never shared.
     connection = await connect(platform.settings)
+    lost = asyncio.Event()
+    connection.add_termination_listener(lambda _: lost.set())
     try:
         jobs = queue.build(platform, connection)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(relay.run(platform))
             tasks.create_task(clock.run(platform))
-            tasks.create_task(jobs.run())
+            # A job that is to be tried again announces nothing when its time has come: the queue has to look.
+            tasks.create_task(jobs.run(dequeue_timeout=_LOOK_AGAIN))
+            tasks.create_task(_end_when(lost))
     finally:
         await connection.close()
 
 
+async def _end_when(lost: asyncio.Event) -> None:
+    """The queue would not tell a connection that was lost from one that has nothing to say."""
+    await lost.wait()
+    raise ConnectionError("the queue's connection was lost")
+
+
+async def keep_working(platform: Platform) -> None:
+    """Work until cancelled, and again whenever the database has been away: that is no reason to end.
+
+    A worker that ended would be started again at once and end again, and to a supervisor that looks like one that never
+    will work. Any other failure does end it.
+    """
+    while True:
+        try:
+            await work(platform)
+        except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Problem) as errors:
+            _log.warning("worker_starts_over", errors=[type(error).__name__ for error in errors.exceptions])
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
 async def run(settings: Settings) -> None:
     """The process: stops within seconds on SIGTERM or SIGINT; what it had in hand is taken up by another."""
+    configure_logging()
     async with open_platform(settings) as platform:
-        task = asyncio.create_task(work(platform))
+        task = asyncio.create_task(keep_working(platform))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):

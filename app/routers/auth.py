@@ -37,9 +37,9 @@ async def verify(body: Verify, session: Writing, platform: ThePlatform, address:
 
 
 @router.post("/codes", status_code=status.HTTP_202_ACCEPTED, responses=documented(429))
-async def resend_code(body: ResendCode, session: Writing, platform: ThePlatform) -> Done:
+async def resend_code(body: ResendCode, session: Writing, platform: ThePlatform, address: Address) -> Done:
     """Have a sign-up code sent again: once a minute and five times an hour."""
-    await accounts.resend_code(session, platform, body.user_id, body.channel)
+    await accounts.resend_code(session, platform, body.user_id, body.channel, address)
     return Done()
 
 

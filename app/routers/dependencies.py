@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from app.core.actor import Actor
-from app.core.database import ReadSession, Session
+from app.core.database import ReadSession, Session, SingleStatementSession
 from app.core.errors import RoleRequired, Unauthenticated
 from app.kernel import idempotency
 from app.kernel.platform import Platform
@@ -46,12 +46,8 @@ def _holding(*roles: Role) -> Callable[..., Awaitable[Actor]]:
     return holder
 
 
-async def _read(request: Request) -> AsyncIterator[ReadSession]:
-    session = ReadSession(_platform(request).database)
-    try:
-        yield session
-    finally:
-        await session.close()
+async def _read(request: Request) -> ReadSession:
+    return ReadSession(_platform(request).database)
 
 
 async def _write(request: Request) -> AsyncIterator[Session]:
@@ -59,9 +55,8 @@ async def _write(request: Request) -> AsyncIterator[Session]:
         yield session
 
 
-async def _write_single(request: Request) -> AsyncIterator[Session]:
-    async with _platform(request).database.write_single() as session:
-        yield session
+async def _write_single(request: Request) -> Session:
+    return SingleStatementSession(_platform(request).database)
 
 
 async def _address(request: Request) -> str:
@@ -70,7 +65,7 @@ async def _address(request: Request) -> str:
 
 Result = TypeVar("Result", bound=BaseModel)
 Key = Annotated[
-    str,
+    str | None,
     Header(
         alias="Idempotency-Key",
         min_length=8,
@@ -99,21 +94,22 @@ class Once:
         return result
 
 
-SignedIn = Annotated[Actor, Depends(_Bearer(description="The access token of `/auth/login`.", auto_error=False))]
+SignedIn = Annotated[
+    Actor, Depends(_Bearer(scheme_name="bearer", description="The access token of `/auth/login`.", auto_error=False))
+]
 Provider = Annotated[Actor, Depends(_holding(Role.PROVIDER))]
 Admin = Annotated[Actor, Depends(_holding(Role.ADMIN))]
 Reviewer = Annotated[Actor, Depends(_holding(Role.MANAGER, Role.ADMIN))]
 Staff = Annotated[Actor, Depends(_holding(Role.SUPPORT, Role.MANAGER, Role.ADMIN))]
 ThePlatform = Annotated[Platform, Depends(_get_platform)]
 # scope="function": the transaction is committed after the answer is serialised and before its first byte is sent.
-Reading = Annotated[ReadSession, Depends(_read, scope="function")]
+Reading = Annotated[ReadSession, Depends(_read)]
 Writing = Annotated[Session, Depends(_write, scope="function")]
-WritingOnce = Annotated[Session, Depends(_write_single, scope="function")]
+WritingOnce = Annotated[Session, Depends(_write_single)]
 Address = Annotated[str, Depends(_address)]
-Filter = Query()
 
 
-async def _once(request: Request, session: Writing, actor: SignedIn, key: Key | None = None) -> Once:
+async def _once(request: Request, session: Writing, actor: SignedIn, key: Key = None) -> Once:
     return Once(request, session, actor, key)
 
 

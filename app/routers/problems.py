@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from app.core.errors import NotFound, PayloadTooLarge, Problem, Unprocessable
 from app.kernel.idempotency import Replay
@@ -26,7 +27,7 @@ _NAMES = {
     415: "This kind of content is not accepted here.",
     422: "The payload does not fit.",
     429: "Too many requests; see `Retry-After`.",
-    503: "A part of the service is away; nothing was changed; see `Retry-After`.",
+    503: "A part of the service is away; see `Retry-After`. `outcome_unknown`: it may have been carried out.",
 }
 
 
@@ -45,17 +46,27 @@ def answer(problem: Problem) -> JSONResponse:
     return JSONResponse(problem.document(), problem.status, problem.headers, media_type=MEDIA_TYPE)
 
 
-class _FromFramework(Problem):
-    """A refusal that the framework made before any of our code ran."""
+class MethodNotAllowed(Problem):
+    """The header `Allow` names the methods that the path answers."""
 
-    def __init__(self, error: HTTPException) -> None:
-        super().__init__(headers=error.headers)
-        self._error = error
+    status, code, title = 405, "method_not_allowed", "This path does not answer this method."
 
-    def document(self) -> dict[str, Any]:
-        code = {405: "method_not_allowed"}.get(self._error.status_code, f"http_{self._error.status_code}")
-        document = {"type": f"/problems/{code}", "title": str(self._error.detail), "status": self._error.status_code}
-        return document | {"code": code}
+
+class Internal(Problem):
+    """A fault of the service, not of the request."""
+
+    status, code, title = 500, "internal", "Something broke; it was logged."
+
+
+def known() -> dict[str, type[Problem]]:
+    """Every kind of problem that the service can answer with, by code."""
+    found: dict[str, type[Problem]] = {}
+    waiting: list[type[Problem]] = [Problem]
+    while waiting:
+        kind = waiting.pop()
+        found[kind.code] = kind
+        waiting += kind.__subclasses__()
+    return dict(sorted(found.items()))
 
 
 async def _problem(_: Request, problem: Exception) -> Response:
@@ -65,18 +76,31 @@ async def _problem(_: Request, problem: Exception) -> Response:
     return answer(problem)
 
 
-async def _framework(_: Request, error: Exception) -> Response:
+async def _framework(request: Request, error: Exception) -> Response:
+    """A refusal that the framework made, before any of our code ran or on its own."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     match error.status_code:
         case 404:
             return answer(NotFound())
         case 400:
             return answer(Unprocessable("The body could not be read."))
+        case 405:
+            return answer(MethodNotAllowed(headers={"Allow": ", ".join(_methods(request)) or "GET, HEAD"}))
         case 413:
             return answer(PayloadTooLarge())
         case status:
-            problem = _FromFramework(error)
-            return JSONResponse(problem.document(), status, problem.headers, media_type=MEDIA_TYPE)
+            document = {"type": "about:blank", "title": error.detail, "status": status, "code": f"http_{status}"}
+            return JSONResponse(document, status, error.headers, media_type=MEDIA_TYPE)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the path answers: the framework names those of its first route only."""
+    fitting = (
+        route.methods or ()
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    )
+    return sorted({method for methods in fitting for method in methods})
 
 
 async def _validation(_: Request, error: Exception) -> Response:
@@ -99,8 +123,7 @@ async def _replay(_: Request, stored: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     _log.error("unforeseen", path=request.scope["path"], method=request.method, exc_info=error)
-    document = {"type": "/problems/internal", "title": "Something broke; it was logged.", "status": 500}
-    return JSONResponse(document | {"code": "internal"}, 500, media_type=MEDIA_TYPE)
+    return answer(Internal())
 
 
 def install(app: FastAPI) -> None:
@@ -111,4 +134,4 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-__all__ = ["MEDIA_TYPE", "ProblemDocument", "answer", "documented", "install"]
+__all__ = ["MEDIA_TYPE", "ProblemDocument", "answer", "documented", "install", "known"]

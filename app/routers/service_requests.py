@@ -86,9 +86,11 @@ async def send_back(request_id: UUID, body: Reason, session: WritingOnce, actor:
 
 
 @router.post("/service-requests/{request_id}/cancel", responses=_ACTION)
-async def cancel(request_id: UUID, body: Reason, session: Writing, actor: SignedIn) -> ServiceRequestState:
+async def cancel(
+    request_id: UUID, body: Reason, session: Writing, actor: SignedIn, once: OnlyOnce
+) -> ServiceRequestState:
     """Call it off; buyers who had not begun to work get their fee back."""
-    return await closing.cancel(session, actor, request_id, body.reason)
+    return await once(lambda: closing.cancel(session, actor, request_id, body.reason), status_code=status.HTTP_200_OK)
 
 
 @router.get("/leads/open", responses=documented(401, 403))
@@ -116,9 +118,12 @@ async def list_reported(session: Reading, actor: Staff, page: Annotated[PageOnly
 
 
 @router.post("/leads/{lead_id}/accept-report", responses=_ACTION, tags=["staff"])
-async def accept_report(lead_id: UUID, body: Reason, session: Writing, actor: Staff) -> Lead:
+async def accept_report(lead_id: UUID, body: Reason, session: Writing, actor: Staff, once: OnlyOnce) -> Lead:
     """The lead was bad: the fee goes back, once."""
-    return await leads.decide(session, actor, lead_id, leads.Action.ACCEPT_REPORT, body.reason)
+    return await once(
+        lambda: leads.decide(session, actor, lead_id, leads.Action.ACCEPT_REPORT, body.reason),
+        status_code=status.HTTP_200_OK,
+    )
 
 
 @router.post("/leads/{lead_id}/refuse-report", responses=_ACTION, tags=["staff"])

@@ -1,8 +1,9 @@
 """Health, the declared lifecycles, tickets for the socket, and, in development, the messages that were sent."""
 
+from inspect import cleandoc
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Path, Query, status
 from fastapi.responses import JSONResponse
 
 from app.adapters.messages import sent_messages
@@ -10,8 +11,8 @@ from app.core.errors import NotFound
 from app.kernel.documentation import LifecycleDocument, lifecycles
 from app.kernel.health import Readiness, readiness
 from app.routers.dependencies import SignedIn, ThePlatform
-from app.routers.problems import documented
-from app.schemas.base import Done
+from app.routers.problems import documented, known
+from app.schemas.base import Done, ProblemKind
 from app.schemas.notifications import Ticket
 from app.schemas.users import SentMessage
 from app.services.notifications import tickets
@@ -36,6 +37,16 @@ async def ready(platform: ThePlatform) -> JSONResponse:
 async def list_lifecycles() -> list[LifecycleDocument]:
     """Every aggregate's transitions, from the tables that the server runs."""
     return lifecycles()
+
+
+@router.get("/problems/{code}", tags=["documentation"], responses=documented(404))
+async def read_problem(code: Annotated[str, Path(max_length=64)]) -> ProblemKind:
+    """What the `type` of a problem document refers to."""
+    kind = known().get(code)
+    if kind is None:
+        raise NotFound()
+    description = cleandoc(kind.__doc__) if kind.__doc__ else None
+    return ProblemKind(code=kind.code, status=kind.status, title=kind.title, description=description)
 
 
 @router.post("/api/v1/ws/tickets", tags=["me"], status_code=status.HTTP_201_CREATED, responses=documented(401))

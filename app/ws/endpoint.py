@@ -22,8 +22,11 @@ from app.ws.hub import Connection, Hub
 
 router = APIRouter()
 
-_WRITE_AT_ONCE = 64
+_BEARER = "bearer"
 _ERRORS_FORGIVEN = 10
+_CLOSING_SECONDS = 5
+_GONE = (WebSocketDisconnect, RuntimeError)
+"""What sending raises when the other side has left, or the closing frame is already out."""
 
 
 @router.websocket("/ws/notifications/")
@@ -31,30 +34,39 @@ async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
     """Events for one user, live and since a given one. See `docs/events.md`."""
     platform: Platform = socket.app.state.platform
     hub: Hub = socket.app.state.hub
-    offered = socket.headers.get("sec-websocket-protocol", "")
+    offered: list[str] = socket.scope["subprotocols"]
     # Accepted first, because a refusal before that reaches clients as a bare 403 without its code.
-    await socket.accept(subprotocol="bearer" if offered.startswith("bearer") else None)
+    await socket.accept(subprotocol=_BEARER if _BEARER in offered else None)
     if not _origin_allowed(socket.headers.get("origin"), platform.settings):
-        return await socket.close(protocol.FORBIDDEN_ORIGIN, "this origin may not open sockets")
+        return await _refuse(socket, protocol.FORBIDDEN_ORIGIN, "this origin may not open sockets")
     try:
         actor, session_id = await _authenticate(platform, socket.app.state.sessions, ticket, offered)
+    except Unauthenticated as refusal:
+        return await _refuse(socket, protocol.BAD_AUTHENTICATION, refusal.code)
     except Problem as problem:
-        return await socket.close(protocol.BAD_AUTHENTICATION, problem.code)
+        # Not the client's fault, and no reason for it to sign in again.
+        return await _refuse(socket, protocol.TRY_AGAIN, problem.code)
+    # Nothing is awaited from the count to the joining, so sockets that open at once do not slip past it together.
     if hub.connections_of(actor.user_id) >= platform.settings.sockets_per_user:
-        return await socket.close(protocol.TOO_MANY_SOCKETS, "too many sockets of one user")
+        return await _refuse(socket, protocol.TOO_MANY_SOCKETS, "too many sockets of one user")
     await _serve(socket, hub, Connection(actor, session_id), platform.settings)
 
 
+async def _refuse(socket: WebSocket, code: int, reason: str) -> None:
+    with contextlib.suppress(*_GONE):
+        await socket.close(code, reason)
+
+
 async def _authenticate(
-    platform: Platform, sessions: LiveSessions, ticket: str | None, offered: str
+    platform: Platform, sessions: LiveSessions, ticket: str | None, offered: list[str]
 ) -> tuple[Actor, UUID]:
     """By ticket or by a bearer token among the subprotocols, and by nothing that a browser sends on its own."""
+    actor = None
     if ticket is not None:
         redeemed = await tickets.redeem(platform, ticket)
         actor = await sessions.look_up(redeemed.user_id, redeemed.session_id)
-    else:
-        _, _, token = offered.partition(",")
-        actor = await sessions.actor(token.strip()) if token else None
+    elif len(offered) == 2 and offered[0] == _BEARER:
+        actor = await sessions.actor(offered[1])
     if actor is None or actor.session_id is None:
         raise Unauthenticated()
     return actor, actor.session_id
@@ -69,16 +81,18 @@ def _origin_allowed(origin: str | None, settings: Settings) -> bool:
 
 
 async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:
+    """Read and write until one side has had enough. The hub's first look puts the frame `ready` before all others."""
     hub.join(connection)
-    await connection.joined.wait()
-    connection.push(to_json({"type": "ready"}))
+    closing = asyncio.create_task(_close_when_told(socket, connection))
     tasks = {
         asyncio.create_task(_write(socket, hub, connection)),
         asyncio.create_task(_read(socket, hub, connection, settings)),
-        asyncio.create_task(_close_when_told(socket, connection)),
+        closing,
     }
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if connection.closing is not None:
+            await asyncio.wait({closing})  # whatever ended first, the closing frame is still to go out
     finally:
         hub.leave(connection)
         for task in tasks:
@@ -86,7 +100,7 @@ async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: 
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, (WebSocketDisconnect, RuntimeError)):
+        if error is not None and not isinstance(error, _GONE):
             raise error
 
 
@@ -95,10 +109,9 @@ async def _write(socket: WebSocket, hub: Hub, connection: Connection) -> None:
     while True:
         await connection.filled.wait()
         connection.filled.clear()
-        while connection.frames:
+        while connection.frames and connection.closing is None:
             connection.stalled_since = time.monotonic()
-            for _ in range(min(_WRITE_AT_ONCE, len(connection.frames))):
-                await socket.send_text(connection.frames.popleft().decode())
+            await socket.send_text(connection.frames.popleft().decode())
             connection.stalled_since = None
         hub.has_room_again(connection)
 
@@ -107,7 +120,7 @@ async def _close_when_told(socket: WebSocket, connection: Connection) -> None:
     await connection.told_to_close.wait()
     code = connection.closing or protocol.ABUSE
     with contextlib.suppress(TimeoutError):  # whoever does not read does not take the closing frame either
-        await asyncio.wait_for(socket.close(code, "resume" if code == protocol.TOO_SLOW else None), 5)
+        await asyncio.wait_for(socket.close(code, "resume" if code == protocol.TOO_SLOW else None), _CLOSING_SECONDS)
 
 
 async def _read(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:
@@ -126,8 +139,7 @@ async def _read(socket: WebSocket, hub: Hub, connection: Connection, settings: S
             errors += 1
             connection.push(to_json(problem))
         if errors > _ERRORS_FORGIVEN or len(recent) > settings.socket_frames_a_minute:
-            connection.close(protocol.ABUSE)
-            await asyncio.sleep(10)  # the closing ends this task
+            return connection.close(protocol.ABUSE)
 
 
 async def _carry_out(hub: Hub, connection: Connection, text: str | None, settings: Settings) -> dict[str, str] | None:
@@ -135,12 +147,21 @@ async def _carry_out(hub: Hub, connection: Connection, text: str | None, setting
         return protocol.error("frame_refused", "Frames are JSON text of a few kilobytes at most.")
     try:
         frame = protocol.ClientFrame.validate_json(text)
-    except (ValidationError, ValueError):
+    except ValidationError:
         return protocol.error("frame_unknown", "The frame is not one of the documented operations.")
     match frame:
         case protocol.Ping():
             connection.push(to_json({"type": "pong"}))
             return None
         case protocol.Resume(after=after):
-            code = await hub.resume(connection, after)
-            return protocol.error(code, "Fetch the lists anew; events go on live.") if code else None
+            return await _resume(hub, connection, after)
+
+
+async def _resume(hub: Hub, connection: Connection, after: UUID) -> dict[str, str] | None:
+    try:
+        code = await hub.resume(connection, after)
+    except Problem:
+        # With live events only, the client would believe that it missed nothing: it has to come back and ask again.
+        connection.close(protocol.TRY_AGAIN)
+        return None
+    return protocol.error(code, "Fetch the lists anew; events go on live.") if code else None

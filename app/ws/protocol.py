@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+BROKEN = 1011
+TRY_AGAIN = 1013
 BAD_AUTHENTICATION = 4401
 FORBIDDEN_ORIGIN = 4403
 ABUSE = 4408
@@ -17,7 +19,11 @@ class Frame(BaseModel):
 
 
 class Resume(Frame):
-    """Send everything since this event, then go on live. Some events may come twice; drop duplicates by id."""
+    """Send everything since this event, then go on live. Some events may come twice; drop duplicates by id.
+
+    Events that arrive before the answer `{"type": "resumed"}` are live ones, ahead of what is missing: they come again
+    in their place, so a client ignores them, and above all does not remember them as the last it has.
+    """
 
     op: Literal["resume"]
     after: UUID

@@ -1,0 +1,134 @@
+"""People and objects in every state, so that generated requests get past 401 and 404 into the deep code."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import httpx
+
+from app.core.actor import Actor
+from app.models.users import Role
+from app.schemas.providers import ApplyAsProvider
+from app.services.providers import onboarding
+from app.services.regions import administration as regions
+from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
+
+PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
+
+
+class Stage:
+    """Who may ask (None is a stranger), and what there is to ask about, by the name of the path parameter."""
+
+    def __init__(self, owner: Person, cast: Sequence[Person | None]) -> None:
+        self.owner = owner
+        """Whose requests, photo and sessions these are."""
+        self.ids: dict[str, list[str]] = {}
+        self.body: dict[str, Any] = {}
+        self._turn = 0
+        self._caller: Person | None = None
+        self._furthest: Person | None = None
+        self._round = cycle(cast)
+
+    def next_caller(self) -> Person | None:
+        """One after the other, and in between whoever got furthest last."""
+        self._turn += 1
+        if self._turn % 2 and self._furthest:
+            self._caller = self._furthest
+        else:
+            self._caller = next(self._round)
+        return self._caller
+
+    def heard(self, status: int) -> None:
+        """What the caller was answered."""
+        if status < 300 or status == 409:
+            self._furthest = self._caller
+
+    @property
+    def is_lifelike(self) -> bool:
+        """Whether the request is to be about things that exist: three times of four."""
+        return self._turn % 8 < 6
+
+    def path(self, generated: Mapping[str, Any]) -> dict[str, Any]:
+        """The path's parameters, with ids that exist in the place of those that name a kind of object."""
+        return {
+            name: self.ids[name][self._turn // 2 % len(self.ids[name])] if name in self.ids else value
+            for name, value in generated.items()
+        }
+
+    def lifelike(self, generated: Any) -> Any:
+        """The payload, with references, positions and answers that the catalogue and the region know."""
+        if not isinstance(generated, dict):
+            return generated
+        return {key: self.body.get(key, value) for key, value in generated.items()}
+
+
+async def set_stage(world: World) -> Stage:
+    """A customer with requests in each state, providers who bought, applicants to review, staff, accounts to decide."""
+    customer, completed, (winner,) = await world.completed()
+    provider = await world.provider()
+    admin, support, manager = [await world.person(role) for role in (Role.ADMIN, Role.SUPPORT, Role.MANAGER)]
+    applicant, *victims = [await world.person() for _ in range(5)]
+    async with world.platform.database.write() as session:
+        await regions.appoint_manager(session, world.region_id, manager.id)
+    application = ApplyAsProvider(
+        business_name="Taps & Co",
+        bio="We mend taps.",
+        position=HERE,
+        service_radius_metres=5000,
+        service_ids=[world.services["plumbing"]],
+    )
+    async with world.platform.database.write() as session:
+        for person in (applicant, victims[0]):
+            await onboarding.apply(session, world.platform, Actor(person.id), application)
+    requests = [await world.request(customer) for _ in range(4)]
+    leads = []
+    for request_id in requests[:2]:
+        bought = await winner.post(f"/api/v1/service-requests/{request_id}/purchase")
+        leads.append(str(bought.json()["id"]))
+    await winner.post(f"/api/v1/leads/{leads[0]}/report", PURCHASE)
+    feed = (await customer.get("/api/v1/notifications")).json()["items"]
+    sessions = (await customer.get("/api/v1/auth/sessions")).json()
+    suspended, provider_suspended = await world.person(), await world.provider()
+    for path, person in (("admin/users", suspended), ("providers", provider_suspended)):
+        await admin.post(f"/api/v1/{path}/{person.id}/suspend", {"reason": "for the test"})
+    photo, proof, document = [
+        await person.upload(purpose)
+        for person, purpose in ((customer, "photo"), (winner, "proof"), (victims[1], "document"))
+    ]
+    link = httpx.URL((await customer.get(f"/api/v1/files/{photo}")).json()["url"])
+    stage = Stage(customer, [customer, winner, admin, provider, manager, support, victims[1], None])
+    stage.ids = {
+        "request_id": [completed, *requests],
+        "lead_id": leads,
+        "provider_id": [str(person.id) for person in (applicant, provider_suspended, victims[0], provider)],
+        "user_id": [str(person.id) for person in (suspended, *victims[1:])],
+        "file_id": [photo, proof, document],
+        "event_id": [item["event"]["id"] for item in feed],
+        "session_id": [item["id"] for item in sessions],
+        "region_id": [str(world.region_id)],
+        "code": ["not_found", "validation_failed"],
+    }
+    stage.body = {
+        "service_id": str(world.services["plumbing"]),
+        "service_ids": [str(world.services["plumbing"])],
+        "photo_ids": [photo],
+        "document_ids": [document],
+        "proof_id": proof,
+        "requestId": requests[1],
+        "user_id": str(victims[2].id),
+        "position": HERE.model_dump(),
+        "centre": HERE.model_dump(),
+        "answers": ANSWERS,
+        "latitude": HERE.latitude,
+        "longitude": HERE.longitude,
+        "file": picture(),
+        "completionProof": picture(),
+        "email": customer.email,
+        "password": PASSWORD,
+        "phone": "+919876543210",
+        "value": "somebody.else@mail.localbazaar.in",
+        "expires": link.params["expires"],
+        "signature": link.params["signature"],
+        "refresh_token": customer.refresh_token,
+    }
+    return stage
