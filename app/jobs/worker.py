@@ -60,8 +60,15 @@ async def keep_working(platform: Platform) -> None:
     will work. Any other failure does end it.
     """
     while True:
+        # In a task of its own: a group of tasks that fails just when it is cancelled tells of its failure only.
+        working = asyncio.create_task(work(platform))
         try:
-            await work(platform)
+            await asyncio.wait({working})
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        try:
+            working.result()
         except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Problem) as errors:
             _log.warning("worker_starts_over", errors=[type(error).__name__ for error in errors.exceptions])
         await asyncio.sleep(_PAUSE_SECONDS)

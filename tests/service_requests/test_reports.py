@@ -155,3 +155,18 @@ async def test_a_manager_sees_reports_of_the_own_regions(world: World, cast: Cas
         assert (lead_id in ids) == sees
     async with world.unchanged():
         assert (await cast.purchaser.get("/api/v1/leads/reported")).status_code == 403
+
+
+async def test_whoever_got_the_fee_back_is_out_of_the_race(world: World, cast: Cast) -> None:
+    # Given a bought lead whose report was accepted, so that the fee went back
+    lead_id = await reported(world, cast)
+    await succeed(world.support.post(f"/api/v1/leads/{lead_id}/accept-report", WHY))
+    request_id = (await world.rows("lead_purchases", id=UUID(lead_id)))[0]["service_request_id"]
+    proof = {"proof_id": await cast.purchaser.upload()}
+    async with world.unchanged():
+        # When the provider wants to start or to complete all the same, then that is for buyers
+        answers = [
+            await cast.purchaser.post(f"{PATH}/{request_id}/start"),
+            await cast.purchaser.post(f"{PATH}/{request_id}/complete", proof),
+        ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "not_a_purchaser")] * 2

@@ -24,6 +24,8 @@ is_winner = service_requests.c.completed_by == ACTOR
 has_purchased = exists().where(
     lead_purchases.c.service_request_id == service_requests.c.id, lead_purchases.c.provider_id == ACTOR
 )
+# Whoever got the fee for a bad lead back has seen the contacts, but is out of the race.
+is_in_the_race = has_purchased.where(lead_purchases.c.status != literal_column(f"'{LeadStatus.REFUNDED}'"))
 is_staff = or_(
     actor_has(Role.ADMIN, Role.SUPPORT),
     managed_by_actor.where(region_managers.c.region_id == service_requests.c.region_id),

@@ -75,6 +75,7 @@ class ProofRefused(Unprocessable):
 
 
 _purchaser = Guard(access.has_purchased, NotAPurchaser)
+_racing = Guard(access.is_in_the_race, NotAPurchaser)
 _customer = Guard(access.is_customer, NotTheCustomer)
 # Locked, so that a file which is at this moment attached elsewhere or discarded is waited for, and then refused.
 _proof_is_own = (
@@ -214,6 +215,7 @@ LIFECYCLE = Lifecycle(
             Status.IN_PROGRESS,
             who="a purchaser",
             allowed=_purchaser,
+            guards=[_racing],
             also=lambda row: [_worked(row)],
             emits=[Emit(events.Started, _to_customer, lambda row: _about_provider(row, ACTOR))],
             deadlines=[_settled],
@@ -224,7 +226,7 @@ LIFECYCLE = Lifecycle(
             Status.COMPLETED,
             who="a purchaser, with proof",
             allowed=_purchaser,
-            guards=[Guard(_proof_is_own, ProofRefused)],
+            guards=[_racing, Guard(_proof_is_own, ProofRefused)],
             records=["proof_id", "notes"],
             sets={"completed_by": ACTOR, "send_back_reason": None},
             also=lambda row: [_worked(row), _attach_proof(row)],
