@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -24,15 +25,23 @@ from app.supervisor import Child, supervise
 
 console = Console()
 
+_EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104  (compared with, not bound to)
+_TAKES_NOTHING_SECONDS = 60
+
 
 def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
     """Start everything and stay until a signal; the exit code."""
     started = time.monotonic()
     configured = settings()
     # The address is taken first: if somebody else has it, nothing is started at all.
-    listening = _listen(host, port)
-    with listening, _servers(configured) as found:
-        here = f"http://{host}:{port}"
+    try:
+        listening = _listen(host, port)
+    except OSError as error:
+        console.print(f"[red]Cannot listen on {host}:{port}: {error.strerror}")
+        return 1
+    servers = _servers(configured)
+    with listening, servers as found:
+        here = f"http://{'127.0.0.1' if host in _EVERYWHERE else host}:{port}"
         os.environ |= found
         os.environ.setdefault("LOCALBAZAAR_PUBLIC_URL", here)
         settings.cache_clear()
@@ -52,11 +61,12 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
             for number in range(processes)
         ]
         children.append(Child("worker", [sys.executable, "-m", "app.jobs.worker"]))
-        threading.Thread(target=_announce, args=(here, started), daemon=True).start()
+        threading.Thread(target=_announce, args=(here, started, seed_town), daemon=True).start()
         try:
-            return supervise(children)
+            code = supervise(children)
         finally:
             remembered.unlink(missing_ok=True)
+    return 1 if isinstance(servers, _Embedded) and servers.lost else code
 
 
 def running_servers(configured: Settings) -> dict[str, str] | None:
@@ -65,7 +75,12 @@ def running_servers(configured: Settings) -> dict[str, str] | None:
         found: dict[str, str] = json.loads((configured.data_folder / "servers.json").read_text())
     except (OSError, ValueError):
         return None
-    return found if Path(found["REDIS_URL"].removeprefix("unix://")).exists() else None
+    with socket.socket(socket.AF_UNIX) as there:
+        try:
+            there.connect(found["REDIS_URL"].removeprefix("unix://"))
+        except OSError:
+            return None  # what a killed `up` left behind
+    return found
 
 
 def _servers(configured: Settings) -> AbstractContextManager[dict[str, str]]:
@@ -75,27 +90,45 @@ def _servers(configured: Settings) -> AbstractContextManager[dict[str, str]]:
 
 
 class _Embedded(AbstractContextManager[dict[str, str]]):
-    """Embedded servers for whichever of the two is not configured."""
+    """Embedded servers for whichever of the two is not configured. When one of them ends by itself, so does `up`."""
 
     def __init__(self, configured: Settings) -> None:
         self._configured = configured
         self._servers = embedded_servers(configured.data_folder)
+        self._stopping = False
+        self.lost = False
 
     def __enter__(self) -> dict[str, str]:
         servers = self._servers.__enter__()
+        if sys.platform == "linux":
+            for name, pid in (("PostgreSQL", servers.postgres_pid), ("Valkey", servers.valkey_pid)):
+                threading.Thread(target=self._watch, args=(name, pid, threading.get_ident()), daemon=True).start()
         return {
             "DATABASE_URL": self._configured.database_url or servers.database_url,
             "REDIS_URL": self._configured.redis_url or servers.redis_url,
         }
 
     def __exit__(self, *error: object) -> None:
+        self._stopping = True
         self._servers.__exit__(None, None, None)
+
+    def _watch(self, name: str, pid: int, main: int) -> None:
+        """Nothing works without this server, and nobody else would start it again: better end, and be started anew."""
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        if not self._stopping:
+            self.lost = True
+            console.print(f"[red]{name} has ended by itself")
+            # To the thread that waits for signals: the kernel may hand one for the whole process to any other.
+            signal.pthread_kill(main, signal.SIGTERM)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """The one listening socket that all server processes accept from: when one dies, no connection is lost with it."""
     listening = socket.create_server((host, port), backlog=2048)
     listening.set_inheritable(True)
+    if sys.platform == "linux":
+        # Accepted connections inherit it: a client that takes nothing for so long does not keep its connection.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TAKES_NOTHING_SECONDS * 1000)
     return listening
 
 
@@ -105,22 +138,25 @@ async def _seed(configured: Settings) -> None:
             await relay.skip(platform)
 
 
-def _announce(here: str, started: float) -> None:
+def _announce(here: str, started: float, with_town: bool) -> None:
     """Once the server is ready, say where it is and whom one may sign in as."""
-    while time.monotonic() - started < 120:
-        try:
-            if httpx.get(f"{here}/readyz", timeout=2).status_code == httpx.codes.OK:
-                break
-        except httpx.HTTPError:
-            pass
+    while not _is_ready(here):
         time.sleep(0.05)
-    table = Table("sign in as", "email", title=f"password of all: {town.PASSWORD}")
-    for role, email in town.sample_sign_ins():
-        table.add_row(role, email)
     console.print(f"\nLocalBazaar is ready after {time.monotonic() - started:.1f} s")
     console.print(f"  API        {here}/docs")
     console.print(f"  OpenAPI    {here}/openapi.json")
     console.print(f"  socket     {here.replace('http', 'ws', 1)}/ws/notifications/")
-    console.print(f"  try        {Path(sys.argv[0]).parent / 'localbazaar'} demo leads --url {here}")
-    console.print(table)
+    if with_town:
+        console.print(f"  try        {Path(sys.argv[0]).parent / 'localbazaar'} demo leads --url {here}")
+        table = Table("sign in as", "email", title=f"password of all: {town.PASSWORD}")
+        for role, email in town.sample_sign_ins():
+            table.add_row(role, email)
+        console.print(table)
     sys.stdout.flush()
+
+
+def _is_ready(here: str) -> bool:
+    try:
+        return httpx.get(f"{here}/readyz", timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -69,7 +69,9 @@ async def platform(configured: Settings) -> AsyncIterator[Platform]:
 async def serving(app: Any) -> AsyncIterator[str]:
     """The application on a free port of the loopback, in this event loop; its address."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    config = uvicorn.Config(app, ws="websockets-sansio", log_level="warning", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, ws="websockets-sansio", log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=60
+    )
     server = uvicorn.Server(config)
     with patch.object(server, "capture_signals", nullcontext):
         task = asyncio.create_task(server.serve(sockets=[listening]))

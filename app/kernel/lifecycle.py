@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Table, Uuid, bindparam, select, true
 from app.core.actor import Actor
 from app.core.config import settings
 from app.core.database import ReadSession, Row, Session, Statement
-from app.core.errors import NotFound, Problem
+from app.core.errors import Conflict, NotFound, Problem
 from app.core.ids import uuid7
 from app.core.valkey import STREAMS
 from app.kernel.lifecycle_sql import compile_creation, compile_explanation, compile_transition
@@ -124,10 +124,11 @@ class Lifecycle:
         status = self.declared.statuses(row["status"])
         if transition.allowed is not None and not row["allowed"]:
             return transition.allowed.refusal()
-        for index, guard in enumerate(transition.guards):
-            if status in transition.sources and not row[f"guard_{index}"]:
-                return guard.refusal()
-        problem = transition.refusals.get(status, IllegalTransition)()
+        guards = transition.guards if status in transition.sources else ()
+        failed = [guard.refusal for index, guard in enumerate(guards) if not row[f"guard_{index}"]]
+        problem = failed[0]() if failed else transition.refusals.get(status, IllegalTransition)()
+        if not isinstance(problem, Conflict):
+            return problem
         problem.extra |= {
             "current_status": status,
             "allowed_actions": sorted(a for a in self.declared.transitions if row[f"may_{a}"]),

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
+    BindParameter,
     Boolean,
     ColumnElement,
     Double,
@@ -41,6 +42,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.selectable import CTE
+from sqlalchemy.sql.visitors import iterate
 
 from app.core.database import Statement
 from app.kernel.transitions import ACTOR, Creation, Deadline, Declaration, Emit, Transition, constant, constants
@@ -202,6 +204,7 @@ def compile_explanation(declared: Declaration, transition: Transition) -> Statem
         and_(
             table.c.status == any_(constants(other.sources)),
             cast(false(), Boolean) if other.allowed is None else other.allowed.condition,
+            *(guard.condition for guard in other.guards if not _needs_values(guard.condition)),
         ).label(f"may_{action}")
         for action, other in declared.transitions.items()
     ]
@@ -209,6 +212,14 @@ def compile_explanation(declared: Declaration, transition: Transition) -> Statem
         select(table.c.status, declared.visible.label("visible"), allowed.label("allowed"), *guards, *may).where(
             table.c.id == bindparam("subject_id", type_=Uuid)
         )
+    )
+
+
+def _needs_values(condition: ColumnElement[bool]) -> bool:
+    """Whether the condition asks for what only the action's own caller can tell, such as the file of a proof."""
+    known = {"actor_id", "actor_roles"}
+    return any(
+        isinstance(part, BindParameter) and part.required and part.key not in known for part in iterate(condition)
     )
 
 

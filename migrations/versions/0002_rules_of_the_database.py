@@ -60,6 +60,14 @@ BEGIN
 END $$
 """
 
+# VOLATILE, so that it looks with a snapshot of its own: a transition asks it after having waited for the request's row.
+LEAD_BUYERS = """
+CREATE FUNCTION lead_buyers(request_id uuid) RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE ROWS 5 AS $$
+BEGIN
+    RETURN QUERY SELECT provider_id FROM lead_purchases WHERE service_request_id = request_id;
+END $$
+"""
+
 TRIGGERS = (
     """CREATE TRIGGER postings_balance AFTER INSERT ON postings
        REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION postings_balance()""",
@@ -67,6 +75,8 @@ TRIGGERS = (
     "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON postings EXECUTE FUNCTION append_only()",
     "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_trail EXECUTE FUNCTION append_only()",
     "CREATE TRIGGER kept_for_ever BEFORE DELETE OR TRUNCATE ON accounts EXECUTE FUNCTION append_only()",
+    """CREATE TRIGGER owner_kept BEFORE UPDATE OF id, owner_id, kind, currency ON accounts
+       EXECUTE FUNCTION append_only()""",
     """CREATE TRIGGER balance_moves_by_postings BEFORE UPDATE OF balance ON accounts
        FOR EACH ROW WHEN (OLD.balance IS DISTINCT FROM NEW.balance) EXECUTE FUNCTION balance_moves_by_postings()""",
     """CREATE TRIGGER balance_starts_at_zero BEFORE INSERT ON accounts
@@ -80,7 +90,7 @@ BUSY_TABLES = ("events", "notifications", "service_requests", "deadlines", "acco
 
 
 def upgrade() -> None:
-    for function in (POSTINGS_BALANCE, APPEND_ONLY, BALANCE_MOVES_BY_POSTINGS, ONE_WINNER, *TRIGGERS):
+    for function in (POSTINGS_BALANCE, APPEND_ONLY, BALANCE_MOVES_BY_POSTINGS, ONE_WINNER, LEAD_BUYERS, *TRIGGERS):
         op.execute(function)
     for table in BUSY_TABLES:
         op.execute(f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.05)")
@@ -93,5 +103,11 @@ def downgrade() -> None:
     op.execute("ALTER TABLE accounts RESET (fillfactor)")
     for table in BUSY_TABLES:
         op.execute(f"ALTER TABLE {table} RESET (autovacuum_vacuum_scale_factor)")
-    for function in ("postings_balance", "append_only", "balance_moves_by_postings", "service_requests_one_winner"):
+    for function in (
+        "postings_balance",
+        "append_only",
+        "balance_moves_by_postings",
+        "service_requests_one_winner",
+        "lead_buyers",
+    ):
         op.execute(f"DROP FUNCTION {function} CASCADE")

@@ -1,7 +1,7 @@
 """People and objects in every state, so that generated requests get past 401 and 404 into the deep code."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from random import Random
 from typing import Any
 
 import httpx
@@ -24,18 +24,15 @@ class Stage:
         """Whose requests, photo and sessions these are."""
         self.ids: dict[str, list[str]] = {}
         self.body: dict[str, Any] = {}
-        self._turn = 0
+        self._cast = cast
+        self._random = Random(7)  # the same choices whenever the same requests are generated
         self._caller: Person | None = None
         self._furthest: Person | None = None
-        self._round = cycle(cast)
 
     def next_caller(self) -> Person | None:
-        """One after the other, and in between whoever got furthest last."""
-        self._turn += 1
-        if self._turn % 2 and self._furthest:
-            self._caller = self._furthest
-        else:
-            self._caller = next(self._round)
+        """Anybody, and every other time whoever got furthest last."""
+        again = self._furthest is not None and self._random.random() < 0.5
+        self._caller = self._furthest if again else self._random.choice(self._cast)
         return self._caller
 
     def heard(self, status: int) -> None:
@@ -43,15 +40,14 @@ class Stage:
         if status < 300 or status == 409:
             self._furthest = self._caller
 
-    @property
     def is_lifelike(self) -> bool:
         """Whether the request is to be about things that exist: three times of four."""
-        return self._turn % 8 < 6
+        return self._random.random() < 0.75
 
     def path(self, generated: Mapping[str, Any]) -> dict[str, Any]:
         """The path's parameters, with ids that exist in the place of those that name a kind of object."""
         return {
-            name: self.ids[name][self._turn // 2 % len(self.ids[name])] if name in self.ids else value
+            name: self._random.choice(self.ids[name]) if name in self.ids else value
             for name, value in generated.items()
         }
 

@@ -50,7 +50,7 @@ def test_an_operation_answers_as_documented(
 ) -> None:
     # given a generated request by anybody of the cast, about things that exist more often than not
     caller = stage.next_caller()
-    if stage.is_lifelike:
+    if stage.is_lifelike():
         case.path_parameters = stage.path(case.path_parameters)
         case.query = stage.lifelike(case.query)
         case.body = stage.lifelike(case.body)

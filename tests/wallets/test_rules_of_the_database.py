@@ -93,6 +93,8 @@ ALTERATIONS = {
     "away with all history": ("TRUNCATE audit_trail", "audit_trail_append_only"),
     "away with accounts": ("DELETE FROM accounts", "accounts_append_only"),
     "away with all accounts": ("TRUNCATE accounts", "accounts_append_only"),
+    "a wallet's owner": ("UPDATE accounts SET owner_id = gen_random_uuid()", "accounts_append_only"),
+    "a wallet's currency": ("UPDATE accounts SET currency = 'GOLD'", "accounts_append_only"),
     "a balance": ("UPDATE accounts SET balance = balance + 1 WHERE balance >= 0", "accounts_balance_moves_by_postings"),
     "no balance": ("UPDATE accounts SET balance = NULL WHERE kind = 'wallet'", "accounts_balance_moves_by_postings"),
     "a balance by a detour": (

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, literal, literal_column, select, update
+from sqlalchemy import ColumnElement, Select, Uuid, bindparam, func, literal, literal_column, select, update
 
 from app.core.errors import Conflict, Forbidden, Unprocessable
 from app.core.geo import distance_metres
@@ -97,11 +97,14 @@ def _to_customer(row: Columns) -> ColumnElement[Any]:
 
 
 def _to_purchasers(row: Columns) -> Select[Any]:
-    return select(lead_purchases.c.provider_id).where(lead_purchases.c.service_request_id == row.id)
+    """Asked of a function, which looks anew: the statement's own snapshot is older than its wait for the row's lock,
+    and would miss who bought in the meantime."""
+    return select(func.lead_buyers(row.id, type_=Uuid).label("provider_id"))
 
 
 def _to_losers(row: Columns) -> Select[Any]:
-    return _to_purchasers(row).where(lead_purchases.c.provider_id != row.completed_by)
+    buyers = select(func.lead_buyers(row.id, type_=Uuid).label("provider_id"), row.completed_by).subquery()
+    return select(buyers.c.provider_id).where(buyers.c.provider_id != buyers.c.completed_by)
 
 
 def _to_customer_and_purchasers(row: Columns) -> Select[Any]:

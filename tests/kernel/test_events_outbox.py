@@ -1,0 +1,127 @@
+"""Events commit with what they tell of, or not at all, and leave in one envelope (realtime.md: Events)."""
+
+from datetime import UTC, datetime
+from typing import ClassVar
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.core.database import Database
+from app.core.valkey import STREAMS
+from app.kernel import events
+from app.kernel.events import Event, emit
+from app.kernel.platform import Platform
+from tests.support.world import World  # with it come all nouns, and their events
+
+
+class Happened(Event):
+    name: ClassVar = "test.happened_here"
+    messages: ClassVar = {"en": "It happened {times} times.", "hi": "यह {times} बार हुआ।"}
+    thing_id: UUID
+    times: int
+
+
+class Undone(Exception):
+    """What makes a transaction roll back."""
+
+
+async def test_an_event_is_written_with_its_recipients_each_of_them_once(world: World, platform: Platform) -> None:
+    thing, one, two = uuid4(), uuid4(), uuid4()
+    async with platform.database.write() as session:
+        event = Happened(thing_id=thing, times=3)
+        await emit(session, event, subject_type="thing", subject_id=thing, to=[one, two, one])
+    [row] = await world.rows("events", subject_id=thing)
+    assert (row["name"], row["payload"]) == ("test.happened_here", {"thing_id": str(thing), "times": 3})
+    notified = await world.rows("notifications", event_id=row["id"])
+    assert sorted(n["user_id"] for n in notified) == sorted([one, two])
+    assert {(n["seq"], n["xid"], n["read_at"]) for n in notified} == {(row["seq"], row["xid"], None)}
+    assert row["horizon"] <= row["xid"]
+
+
+async def test_an_event_without_recipients_is_in_the_log_all_the_same(world: World, platform: Platform) -> None:
+    thing = uuid4()
+    async with platform.database.write() as session:
+        await emit(session, Happened(thing_id=thing, times=1), subject_type="thing", subject_id=thing, to=[])
+    [row] = await world.rows("events", subject_id=thing)
+    assert await world.rows("notifications", event_id=row["id"]) == []
+
+
+async def test_what_is_rolled_back_leaves_no_event_and_no_hint(world: World, platform: Platform) -> None:
+    # Given
+    hinted: list[tuple[str, set[UUID]]] = []
+    database = Database(platform.settings, after_commit=lambda channel, users: hinted.append((channel, users)))
+    thing, user = uuid4(), uuid4()
+
+    async def write(*, fail: bool) -> None:
+        async with database.write() as session:
+            await emit(session, Happened(thing_id=thing, times=1), subject_type="thing", subject_id=thing, to=[user])
+            assert hinted == [], "hinted before the commit: whoever looks now sees nothing"
+            if fail:
+                raise Undone
+
+    # When it fails, then nothing is left
+    with pytest.raises(Undone):
+        await write(fail=True)
+    assert hinted == []
+    assert await world.rows("events", subject_id=thing) == []
+    assert await world.rows("notifications", user_id=user) == []
+    # and when it does not, the recipients are hinted at
+    await write(fail=False)
+    assert hinted == [(STREAMS, {user})]
+    assert len(await world.rows("events", subject_id=thing)) == 1
+    await database.close()
+
+
+def test_the_envelope_is_made_by_one_rule() -> None:
+    event_id = uuid4()
+    row = {
+        "id": event_id,
+        "name": "test.happened_here",
+        "payload": {"thing_id": "t", "times": 2},
+        "created_at": datetime(2026, 1, 29, 10, 30, tzinfo=UTC),
+    }
+    assert events.envelope(row, "en") == {
+        "id": str(event_id),
+        "name": "test.happened_here",
+        "type": "test_update",
+        "event": "TEST_HAPPENED_HERE",
+        "timestamp": "2026-01-29T10:30:00+00:00",
+        "thing_id": "t",
+        "times": 2,
+        "message": "It happened 2 times.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [("en", "It happened 2 times."), ("hi", "यह 2 बार हुआ।"), ("mr", "It happened 2 times.")],
+)
+def test_the_sentence_is_in_the_readers_language_or_in_english(language: str, sentence: str) -> None:
+    assert events.message("test.happened_here", {"times": 2}, language) == sentence
+
+
+def test_two_events_cannot_have_one_name() -> None:
+    with pytest.raises(TypeError, match="two events are named test.happened_here"):
+        type("Again", (Event,), {"name": "test.happened_here", "messages": {"en": ""}, "__module__": __name__})
+
+
+def test_an_event_takes_no_field_that_it_does_not_declare() -> None:
+    with pytest.raises(ValueError, match="more"):
+        Happened(thing_id=uuid4(), times=1, more=1)  # type: ignore[call-arg]  # that is the point
+
+
+@pytest.mark.parametrize(
+    "event", [e for e in events.declared() if not e.name.startswith("test.")], ids=lambda e: e.name
+)
+def test_every_event_has_a_sentence_in_both_languages_that_its_own_fields_fill(event: type[Event]) -> None:
+    aggregate, _, fact = event.name.partition(".")
+    assert aggregate
+    assert fact
+    assert {"en", "hi"} <= set(event.messages)
+    filled = {name: f"<{name}>" for name in event.model_fields}
+    for language in event.messages:
+        sentence = events.message(event.name, filled, language)
+        assert sentence.strip()
+        assert "{" not in sentence
+    taken = {"id", "name", "type", "event", "timestamp", "message"}
+    assert not taken & set(event.model_fields), "a field would hide one of the envelope"
