@@ -1,5 +1,6 @@
 """The feed: what was addressed to an account, newest first, with what was read (realtime.md: Feed)."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ async def tell(platform: Platform, *people: Person, words: str = "again") -> Non
         event = SentBack(service_request_id=people[0].id, reason=words, status="IN_PROGRESS")
         to = [person.id for person in people]
         await emit(session, event, subject_type="service_request", subject_id=people[0].id, to=to)
+    await asyncio.sleep(0.002)  # the feed is in order to the millisecond
 
 
 async def feed(person: Person, **params: Any) -> dict[str, Any]:
