@@ -69,6 +69,8 @@ async def platform(configured: Settings) -> AsyncIterator[Platform]:
 async def serving(app: Any) -> AsyncIterator[str]:
     """The application on a free port of the loopback, in this event loop; its address."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    # uvloop does it by itself; without, the second part of an answer waits 40 ms until the first is confirmed.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app, ws="websockets-sansio", log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=60
     )
@@ -77,9 +79,11 @@ async def serving(app: Any) -> AsyncIterator[str]:
         task = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:  # noqa: ASYNC110 - uvicorn tells no other way
             await asyncio.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        await task
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
 
 
 @pytest.fixture(scope="session")

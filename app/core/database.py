@@ -137,10 +137,19 @@ class Session(ReadSession):
         try:
             if self._connection is None:
                 self._connection = await self._database.acquire()
-                await self._connection.execute("BEGIN")
+                await self._begin()
             return await getattr(self._connection, method)(statement.sql, *arguments)
         except _DRIVER_ERRORS as error:
             self._failed(statement, error)
+            raise
+
+    async def _begin(self) -> None:
+        try:
+            await self._connection.execute("BEGIN")
+        except BaseException:
+            # Cancelled here, the driver does not know yet that a transaction is open: given back, the connection would
+            # swallow what the next one stores with a single statement.
+            self._connection.terminate()
             raise
 
     async def commit(self) -> None:
@@ -195,9 +204,10 @@ _LOST: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # used in the instant between the server's last word and the end of the line
     OSError,  # TimeoutError is one too
 )
-_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 class OutcomeUnknown(Unavailable):

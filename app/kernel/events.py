@@ -64,6 +64,8 @@ def envelope(row: Mapping[str, Any], language: str) -> dict[str, Any]:
 
 def message(name: str, payload: Mapping[str, Any], language: str) -> str:
     """The event's sentence in the reader's language, English where there is none yet."""
+    if name not in _declared:
+        return name  # written by a newer process, while old and new ones run side by side
     messages = _declared[name].messages
     return messages.get(language, messages["en"]).format_map(payload)
 

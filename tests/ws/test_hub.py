@@ -11,7 +11,7 @@ import pytest
 from pydantic_core import from_json
 
 from app.core.actor import Actor
-from app.core.database import Session
+from app.core.database import ReadSession, Session
 from app.core.ids import uuid7
 from app.kernel.events import emit
 from app.kernel.platform import Platform
@@ -144,22 +144,31 @@ async def test_a_reader_that_breaks_off_anywhere_and_resumes_misses_nothing(
     assert has[-1]["id"] not in {frame.get("id") for frame in frames}
 
 
-async def test_a_resume_while_the_hub_looks_starts_over(hub: Hub, platform: Platform, user_id: UUID) -> None:
-    # Given a reader with an event behind it and one before it
+async def test_a_resume_while_the_hub_looks_starts_over(
+    hub: Hub, platform: Platform, user_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a reader with two events behind it and one before it
     connection = await joined(hub, user_id)
     await commit(platform, user_id, "first", "second")
     hub.look_for([user_id])
     first, _ = await look_to_the_end(hub, connection)
     await commit(platform, user_id, "third")
     hub.look_for([user_id])
-    # When it resumes after the first one just when a look for the third is under way
-    looking = asyncio.create_task(hub.look())
-    assert await hub.resume(connection, UUID(first["id"])) is None
-    await looking
+    fetch = ReadSession.all
+
+    async def fetch_and_resume(session: ReadSession, *statement: Any, **values: Any) -> Any:
+        found = await fetch(session, *statement, **values)
+        assert await hub.resume(connection, UUID(first["id"])) is None
+        return found
+
+    # When it resumes after the first one just when a look has found the third
+    with monkeypatch.context() as patched:
+        patched.setattr(ReadSession, "all", fetch_and_resume)
+        await hub.look()
     frames = taken(connection) + await look_to_the_end(hub, connection)
-    # Then everything after the first follows the answer, whichever came first
-    answer = frames.index({"type": "resumed", "after": first["id"]})
-    assert words_of(frames[answer:]) == ["second", "third"]
+    # Then everything after the first follows, in order
+    assert frames[0] == {"type": "resumed", "after": first["id"]}
+    assert words_of(frames) == ["second", "third"]
 
 
 async def test_a_reader_that_left_during_a_look_is_not_waited_for(hub: Hub, platform: Platform, user_id: UUID) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.core.actor import Actor
 from app.core.config import settings
 from app.core.database import Session, Statement, refuse_violation
-from app.core.errors import Conflict, TooManyRequests, Unprocessable
+from app.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from app.core.valkey import SESSIONS
 from app.kernel import files
 from app.kernel.events import emit
@@ -39,6 +39,7 @@ class UnknownService(Unprocessable):
 
 refuse_violation("providers_pkey", AlreadyApplied)
 refuse_violation("provider_services_service_id_fkey", UnknownService)
+refuse_violation("provider_services_provider_id_fkey", NotFound)
 
 _STATUS = Statement(select(providers.c.status).where(providers.c.id == bindparam("provider_id")))
 _REVIEWERS = Statement(
