@@ -288,8 +288,10 @@ async def test_a_port_that_is_taken_is_said_and_nothing_is_started(tmp_path: Pat
 
 
 def test_a_command_without_a_running_up_brings_its_own_servers_and_ends_them(data: Path) -> None:
-    # Given what a killed `up` leaves behind
+    # Given a migrated database, and what a killed `up` leaves behind
     data.mkdir(exist_ok=True)
+    migrated = Up(data, None, None, None).run("migrate")  # type: ignore[arg-type]  # only the folder matters
+    assert migrated.returncode == 0, migrated.stdout + migrated.stderr
     (data / "servers.json").write_text(json.dumps({"DATABASE_URL": "x", "REDIS_URL": f"unix://{data}/valkey.sock"}))
     # When
     proved = Up(data, None, None, None).run("ledger", "verify")  # type: ignore[arg-type]  # only the folder matters
