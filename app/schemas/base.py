@@ -60,6 +60,13 @@ class Page(Answer, Generic[Item]):
     next_cursor: str | None
 
 
+class PageQuery(Payload):
+    """Which page of a list: what every list takes, besides its own filters."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: Annotated[str, Field(max_length=64)] | None = None
+
+
 class ProblemDocument(BaseModel):
     """RFC 9457, with a stable `code`; some problems carry further members."""
 
@@ -88,6 +95,6 @@ class Done(Answer):
 
 
 __all__ = [
-    "Amount", "Answer", "Currency", "Done", "Latitude", "Line", "Longitude", "Moment", "Page", "Paragraph", "Payload",
-    "Position", "ProblemDocument", "ProblemKind", "Reason", "Storable", "Word",
+    "Amount", "Answer", "Currency", "Done", "Latitude", "Line", "Longitude", "Moment", "Page", "PageQuery",
+    "Paragraph", "Payload", "Position", "ProblemDocument", "ProblemKind", "Reason", "Storable", "Word",
 ]  # fmt: skip

@@ -1,11 +1,11 @@
 """The feed, and tickets for the socket."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from pydantic import Field
 
-from app.schemas.base import Answer, Payload
+from app.schemas.base import Answer, PageQuery, Payload
 
 
 class Notification(Answer):
@@ -21,9 +21,7 @@ class Feed(Answer):
     unread_count: int = Field(description="Counted up to 1,000.")
 
 
-class FeedPage(Payload):
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[str, Field(max_length=64)] | None = None
+class FeedPage(PageQuery):
     unread: bool = Field(False, description="Only what was not read yet.")
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.models.providers import ProviderStatus
-from app.schemas.base import Answer, Latitude, Line, Longitude, Paragraph, Payload, Position
+from app.schemas.base import Answer, Latitude, Line, Longitude, PageQuery, Paragraph, Payload, Position
 
 Radius = Annotated[int, Field(gt=0, le=50_000, description="Metres.")]
 ServiceIds = Annotated[list[UUID], Field(min_length=1, max_length=45)]
@@ -86,7 +86,5 @@ class FindProviders(Payload):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
-class ListApplications(Payload):
+class ListApplications(PageQuery):
     status: ProviderStatus = ProviderStatus.PENDING
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[str, Field(max_length=64)] | None = None

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from app.models.service_requests import LeadStatus, ReportReason
 from app.models.service_requests import ServiceRequestStatus as ServiceRequestStatus
-from app.schemas.base import Amount, Answer, Line, Moment, Paragraph, Payload, Position, Storable, Word
+from app.schemas.base import Amount, Answer, Line, Moment, PageQuery, Paragraph, Payload, Position, Storable, Word
 
 AnswerText = Annotated[str, StringConstraints(max_length=500), Storable]
 AnswerNumber = Annotated[int, Field(ge=-(10**12), le=10**12, strict=True)]
@@ -147,17 +147,14 @@ class ReportLead(Payload):
     note: Paragraph
 
 
-class MyRequests(Payload):
+class MyRequests(PageQuery):
     """Filters of the customer's own list."""
 
     status: ServiceRequestStatus | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[str, Field(max_length=64)] | None = None
 
 
-class PageOnly(Payload):
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[str, Field(max_length=64)] | None = None
+class PageOnly(PageQuery):
+    """No filters."""
 
 
 class AllRequests(MyRequests):

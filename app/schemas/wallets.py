@@ -1,12 +1,9 @@
 """Wallets and their statements."""
 
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
-
-from app.schemas.base import Amount, Answer, Currency, Paragraph, Payload
+from app.schemas.base import Amount, Answer, Currency, PageQuery, Paragraph, Payload
 
 
 class Balance(Answer):
@@ -37,6 +34,5 @@ class TopUp(Payload):
     reason: Paragraph
 
 
-class WalletPage(Payload):
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[str, Field(max_length=64)] | None = None
+class WalletPage(PageQuery):
+    """No filters."""
