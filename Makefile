@@ -9,9 +9,8 @@ BIN := .venv/bin
 run: .venv/run
 	@exec $(BIN)/localbazaar up --port $(PORT) --processes $(PROCESSES) --with-parent
 
-# Some tests measure seconds while four workers share the cores: what fails then has to pass alone, or the run is red.
 test: .venv/dev check
-	$(BIN)/pytest -q -n 4 --dist worksteal || $(BIN)/pytest -q --last-failed --last-failed-no-failures none
+	$(BIN)/pytest -q -n 4 --dist worksteal
 
 check: .venv/dev
 	$(BIN)/ruff check .

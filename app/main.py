@@ -11,6 +11,7 @@ from fastapi_standalone_docs import StandaloneDocs
 
 from app.core.config import Settings, settings
 from app.core.logging import configure_logging
+from app.core.tasks import end
 from app.edge import Edge
 from app.kernel.platform import open_platform
 from app.routers import aliases, auth, catalogue, files, me, problems, providers, service_requests, staff, system
@@ -67,8 +68,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+            await end(listener)
             await hub.stop()
 
 

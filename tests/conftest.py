@@ -17,6 +17,7 @@ import uvicorn
 
 from app.core.config import Settings, settings
 from app.core.embedded import embedded_servers
+from app.core.tasks import end
 from app.jobs import worker
 from app.kernel.platform import Platform, open_platform
 from app.main import create_app
@@ -111,5 +112,4 @@ async def working(platform: Platform) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

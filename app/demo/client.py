@@ -12,6 +12,8 @@ import httpx
 from pydantic_core import from_json
 from websockets.asyncio.client import connect
 
+from app.core.tasks import end
+
 Event = dict[str, Any]
 
 
@@ -79,8 +81,7 @@ class Person:
             try:
                 yield
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end(task)
 
     async def hears(self, name: str, within_seconds: float = 10) -> Event:
         """The event of this name, once it has arrived."""

@@ -15,6 +15,7 @@ from app.core.config import Settings, settings
 from app.core.database import connect
 from app.core.errors import Problem
 from app.core.logging import configure_logging
+from app.core.tasks import end, run_together
 from app.jobs import clock, queue, relay
 from app.kernel.platform import Platform, open_platform
 
@@ -37,12 +38,13 @@ async def work(platform: Platform) -> None:
     connection.add_termination_listener(lambda _: lost.set())
     try:
         jobs = queue.build(platform, connection)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(relay.run(platform))
-            tasks.create_task(clock.run(platform))
+        await run_together(
+            relay.run(platform),
+            clock.run(platform),
             # A job that is to be tried again announces nothing when its time has come: the queue has to look.
-            tasks.create_task(jobs.run(dequeue_timeout=_LOOK_AGAIN))
-            tasks.create_task(_end_when(lost))
+            jobs.run(dequeue_timeout=_LOOK_AGAIN),
+            _end_when(lost),
+        )
     finally:
         await connection.close()
 
@@ -60,17 +62,16 @@ async def keep_working(platform: Platform) -> None:
     will work. Any other failure does end it.
     """
     while True:
-        # In a task of its own: a group of tasks that fails just when it is cancelled tells of its failure only.
+        # In a task of its own: cancelled just when it fails, it would tell of its failure only.
         working = asyncio.create_task(work(platform))
         try:
             await asyncio.wait({working})
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            await end(working)
         try:
             working.result()
-        except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Problem) as errors:
-            _log.warning("worker_starts_over", errors=[type(error).__name__ for error in errors.exceptions])
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Problem) as error:
+            _log.warning("worker_starts_over", error=type(error).__name__)
         await asyncio.sleep(_PAUSE_SECONDS)
 
 

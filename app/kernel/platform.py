@@ -11,6 +11,7 @@ from app.core.config import Settings
 from app.core.database import Database
 from app.core.limits import Limits
 from app.core.security import AccessTokens, Keys, Passwords, Signatures
+from app.core.tasks import end
 from app.core.valkey import Valkey
 
 
@@ -49,8 +50,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
     try:
         yield platform
     finally:
-        publisher.cancel()
-        await asyncio.gather(publisher, return_exceptions=True)
+        await end(publisher)
         await platform.database.close()
         await platform.limits.close()
         await valkey.close()

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from app.core.actor import Actor
 from app.core.config import Settings
 from app.core.errors import Problem, Unauthenticated
+from app.core.tasks import end
 from app.kernel.platform import Platform
 from app.services.notifications import tickets
 from app.services.users.sessions import LiveSessions
@@ -95,9 +96,7 @@ async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: 
             await asyncio.wait({closing})  # whatever ended first, the closing frame is still to go out
     finally:
         hub.leave(connection)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
     for task in done:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, _GONE):

@@ -35,6 +35,7 @@ from sqlalchemy.types import UserDefinedType
 from app.core.actor import Actor
 from app.core.database import Row, Statement
 from app.core.errors import Problem
+from app.core.tasks import end
 from app.core.valkey import SESSIONS, STREAMS
 from app.kernel.events import envelope
 from app.kernel.platform import Platform
@@ -244,9 +245,7 @@ class Hub:
         here = self._platform.valkey.here
         here[STREAMS].remove(self.look_for)
         here[SESSIONS].remove(self.recheck)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     def of(self, user_id: UUID) -> frozenset[Connection]:
         """The user's connections at this moment."""

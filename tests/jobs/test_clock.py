@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.core.database import Session
+from app.core.tasks import end
 from app.jobs import clock
 from app.kernel import deadlines
 from app.kernel.platform import Platform
@@ -53,9 +54,7 @@ async def due_in(world: World, seconds: float, *subject_ids: UUID) -> None:
 async def run_for(platform: Platform, seconds: float, clocks: int = 1) -> None:
     tasks = [asyncio.create_task(clock.run(platform)) for _ in range(clocks)]
     await asyncio.sleep(seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(*tasks)
 
 
 async def test_a_deadline_is_kept_within_two_seconds_and_not_before(
@@ -87,9 +86,7 @@ async def test_a_crowd_of_deadlines_is_kept_in_time_and_each_of_them_once_by_sev
         while len(kept.times) < CROWD:  # noqa: ASYNC110  (a poll is simpler here)
             await asyncio.sleep(0.02)
     took = time.monotonic() - began
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(*tasks)
     print(f"{CROWD} deadlines at once: {took:.2f} s")
     assert {len(times) for times in kept.times.values()} == {1}
     assert took < LATEST_SECONDS

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from app.core.config import Settings
 from app.core.database import Database, Statement
+from app.core.tasks import end
 from app.jobs import relay
 from app.kernel.events import Event, emit
 from app.kernel.platform import Platform
@@ -107,15 +108,12 @@ async def test_many_relays_that_are_killed_again_and_again_relay_each_event_once
         while True:
             task = asyncio.create_task(relay.run(platform))
             await asyncio.sleep(random.random() * 0.05)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     # When four relays work at once, each of which is killed up to twenty times a second
     relays = [asyncio.create_task(die_and_come_back()) for _ in range(4)]
     await asyncio.gather(*(write() for _ in range(8)))
-    for task in relays:
-        task.cancel()
-    await asyncio.gather(*relays, return_exceptions=True)
+    await end(*relays)
     # the last one killed may hold the cursor until its rollback has arrived
     until = time.monotonic() + 5
     while (queued := await mails(platform)).total() < len(users) and time.monotonic() < until:
@@ -162,5 +160,4 @@ async def test_what_breaks_in_the_relay_does_not_end_it(platform: Platform, monk
     async with asyncio.timeout(5):
         while not await mails(platform):  # noqa: ASYNC110  (a poll is simpler here)
             await asyncio.sleep(0.05)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end(task)

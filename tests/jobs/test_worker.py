@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.adapters.messages import sent_messages
+from app.core.tasks import end
 from app.jobs import queue, worker
 from app.kernel import deadlines, files
 from app.kernel.events import declared, emit
@@ -35,8 +36,7 @@ async def keeping(platform: Platform) -> AsyncIterator[None]:
     task = asyncio.create_task(worker.keep_working(platform))
     yield
     assert not task.done(), "the worker gave up"
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end(task)
 
 
 async def mail_to(platform: Platform, person: Person, containing: str, within_seconds: float = 10) -> dict[str, str]:

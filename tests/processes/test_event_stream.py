@@ -18,6 +18,7 @@ from sqlalchemy import bindparam, func, select
 from app.core.config import Settings
 from app.core.database import Database, Statement
 from app.core.ids import uuid7
+from app.core.tasks import end
 from app.kernel.events import emit
 from app.kernel.platform import Platform
 from app.services.service_requests.events import SentBack
@@ -155,8 +156,7 @@ async def test_a_client_that_reconnects_every_second_misses_nothing(
         turn += 1
     caught_up = time.monotonic() - began
     assert await steady.has(EVENTS, CATCH_UP_SECONDS)
-    listening.cancel()
-    await asyncio.gather(listening, return_exceptions=True)
+    await end(listening)
 
     # Then both have everything, in order for each subject
     print(

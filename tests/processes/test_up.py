@@ -127,8 +127,8 @@ async def up(folder: Path, *options: str, port: int | None = None) -> AsyncItera
         running = Up(folder, process, http, log)
         try:
             yield running
-            seen |= running.tree
         finally:
+            print(running.said)  # pytest shows it if the test fails
             seen |= running.tree
             process.terminate()
             try:

@@ -16,6 +16,7 @@ APPLY = "/api/v1/me/applications"
 SEARCH = "/api/v1/providers"
 
 _regions = itertools.count()
+_places = itertools.count()
 
 
 def application(world: World, *, at: Position = HERE, offers: tuple[str, ...] = ("plumbing",), **more: Any) -> Any:
@@ -45,7 +46,13 @@ async def found(world: World, *, at: Position = HERE, **filters: Any) -> list[di
     return results
 
 
-async def is_found(world: World, provider: Person, *, at: Position = HERE) -> bool:
+def somewhere() -> Position:
+    """A place in the region of the tests that few others share: a search answers with the best hundred only."""
+    number = next(_places)
+    return Position(latitude=HERE.latitude + 0.1 + number % 20 * 0.01, longitude=HERE.longitude + number // 20 * 0.01)
+
+
+async def is_found(world: World, provider: Person, *, at: Position) -> bool:
     return str(provider.id) in {result["id"] for result in await found(world, at=at)}
 
 

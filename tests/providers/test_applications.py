@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from app.schemas.base import Position
-from tests.providers.steps import APPLY, application, decide, is_found, new_region
+from tests.providers.steps import APPLY, application, decide, is_found, new_region, somewhere
 from tests.support.world import World
 from tests.users.steps import events_of
 
@@ -17,7 +17,8 @@ NOWHERE = Position(latitude=0, longitude=-140)
 async def test_an_application_waits_for_its_review(world: World) -> None:
     # When somebody applies
     person = await world.person()
-    answer = await person.post(APPLY, application(world, offers=("plumbing", "electrician")))
+    place = somewhere()
+    answer = await person.post(APPLY, application(world, at=place, offers=("plumbing", "electrician")))
     # Then the profile is pending, in the region of its position
     assert answer.status_code == 201, answer.text
     profile = answer.json()
@@ -27,7 +28,7 @@ async def test_an_application_waits_for_its_review(world: World) -> None:
     # And its owner is no provider yet, to nobody
     assert (await person.get("/api/v1/me")).json()["roles"] == ["customer"]
     assert (await person.call("PATCH", "/api/v1/me/provider", json={"bio": "x"})).status_code == 403
-    assert not await is_found(world, person)
+    assert not await is_found(world, person, at=place)
 
 
 async def test_the_manager_of_the_region_is_told_and_no_other(world: World) -> None:

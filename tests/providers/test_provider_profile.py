@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.schemas.base import Position
-from tests.providers.steps import decide, found, is_found, new_region, same_row
+from tests.providers.steps import decide, found, is_found, new_region, same_row, somewhere
 from tests.support.world import FAR_AWAY, HERE, Person, World
 
 PROFILE = "/api/v1/me/provider"
@@ -64,13 +64,15 @@ async def test_at_the_weekly_cap_no_lead_is_sold(world: World) -> None:
 
 async def test_moving_changes_the_region_and_who_reviews(world: World) -> None:
     # Given an approved provider, and another region
-    provider, elsewhere = await world.provider(funds_minor=0), await new_region(world)
+    place, elsewhere = somewhere(), await new_region(world)
+    provider = await world.provider(at=place, funds_minor=0)
+    assert await is_found(world, provider, at=place)
     # When the provider moves there
     profile = await change(provider, position=elsewhere.centre.model_dump())
     # Then the region is another, and so are the manager who decides and the customers who find them
     assert profile["region_id"] == str(elsewhere.id)
     assert (profile["latitude"], profile["longitude"]) == (elsewhere.centre.latitude, elsewhere.centre.longitude)
-    assert not await is_found(world, provider)
+    assert not await is_found(world, provider, at=place)
     assert await is_found(world, provider, at=elsewhere.centre)
     async with world.unchanged():
         assert (await decide(world.manager, provider, "suspend")).status_code == 404

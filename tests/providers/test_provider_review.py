@@ -8,8 +8,9 @@ import pytest
 
 from app.core.config import Settings
 from app.models.users import Role
-from tests.providers.steps import APPLY, application, decide, is_found, new_region, same_row
-from tests.support.world import Person, World
+from app.schemas.base import Position
+from tests.providers.steps import APPLY, application, decide, is_found, new_region, same_row, somewhere
+from tests.support.world import HERE, Person, World
 from tests.users.steps import elsewhere, events_of, eventually, instance
 
 # How to get there, as the admin.
@@ -24,8 +25,8 @@ TARGETS = {
 }  # fmt: skip
 
 
-async def in_state(world: World, status: str) -> Person:
-    provider = await world.provider(approved=False, funds_minor=0)
+async def in_state(world: World, status: str, at: Position = HERE) -> Person:
+    provider = await world.provider(at=at, approved=False, funds_minor=0)
     for action in PATHS[status]:
         assert (await decide(world.admin, provider, action)).status_code == 200
     return provider
@@ -38,7 +39,8 @@ async def profile(provider: Person) -> dict[str, Any]:
 
 async def test_an_approved_provider_may_work_at_once_with_the_tokens_they_have(world: World) -> None:
     # Given an applicant who is signed in
-    provider = await in_state(world, "pending")
+    place = somewhere()
+    provider = await in_state(world, "pending", place)
     assert (await provider.call("PATCH", "/api/v1/me/provider", json={"bio": "x"})).status_code == 403
     # When the region's manager approves
     answer = await decide(world.manager, provider, "approve")
@@ -47,7 +49,7 @@ async def test_an_approved_provider_may_work_at_once_with_the_tokens_they_have(w
     assert answer.json()["approved_at"] is not None
     assert (await provider.call("PATCH", "/api/v1/me/provider", json={"bio": "x"})).status_code == 200
     assert (await provider.get("/api/v1/me")).json()["roles"] == ["customer", "provider"]
-    assert await is_found(world, provider)
+    assert await is_found(world, provider, at=place)
     assert len(await events_of(world, provider.id, "provider.approved")) == 1
 
 
@@ -85,33 +87,35 @@ async def test_a_rejection_is_told_with_its_reason_and_kept(world: World) -> Non
 
 
 async def test_a_suspended_provider_is_not_found_until_reinstated(world: World) -> None:
-    provider = await in_state(world, "approved")
-    assert await is_found(world, provider)
+    place = somewhere()
+    provider = await in_state(world, "approved", place)
+    assert await is_found(world, provider, at=place)
     # When the manager suspends
     answer = await decide(world.manager, provider, "suspend", "Three complaints.")
     assert answer.json()["status_reason"] == "Three complaints."
     # Then nobody finds the provider, who knows why
-    assert not await is_found(world, provider)
+    assert not await is_found(world, provider, at=place)
     assert (await profile(provider))["status_reason"] == "Three complaints."
     (event,) = await events_of(world, provider.id, "provider.suspended")
     assert event["payload"]["reason"] == "Three complaints."
     # And reinstated, they are back without a stain
     answer = await decide(world.manager, provider, "reinstate")
     assert (answer.json()["status"], answer.json()["status_reason"]) == ("approved", None)
-    assert await is_found(world, provider)
+    assert await is_found(world, provider, at=place)
     assert len(await events_of(world, provider.id, "provider.reinstated")) == 1
 
 
 @pytest.mark.parametrize("status", ["approved", "suspended"])
 async def test_a_ban_takes_the_role_at_once(world: World, status: str) -> None:
-    provider = await in_state(world, status)
+    place = somewhere()
+    provider = await in_state(world, status, place)
     assert (await provider.call("PATCH", "/api/v1/me/provider", json={"bio": "x"})).status_code == 200
     # When the admin bans
     assert (await decide(world.admin, provider, "ban", "Fraud.")).json()["status"] == "banned"
     # Then the next request is not a provider's any more; as a customer they go on
     assert (await provider.call("PATCH", "/api/v1/me/provider", json={"bio": "x"})).status_code == 403
     assert (await provider.get("/api/v1/me")).json()["roles"] == ["customer"]
-    assert not await is_found(world, provider)
+    assert not await is_found(world, provider, at=place)
     assert (await profile(provider))["status_reason"] == "Fraud."
     (event,) = await events_of(world, provider.id, "provider.banned")
     assert event["payload"]["reason"] == "Fraud."

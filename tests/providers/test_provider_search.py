@@ -14,7 +14,7 @@ from sqlalchemy import literal_column, select
 from app.core.database import Statement
 from app.schemas.base import Position
 from app.services.providers import queries
-from tests.providers.steps import SEARCH, decide, found, is_found, new_region
+from tests.providers.steps import SEARCH, decide, found, is_found, new_region, somewhere
 from tests.support.world import Person, World
 
 CROWD = 20_000
@@ -111,11 +111,12 @@ async def test_only_who_may_work_is_found(world: World) -> None:
 @pytest.mark.parametrize("action", ["suspend", "ban"])
 async def test_who_is_shut_out_of_the_account_is_not_found_either(world: World, action: str) -> None:
     # Given an approved provider whose account is then suspended or banned
-    provider = await world.provider(funds_minor=0)
-    assert await is_found(world, provider)
+    place = somewhere()
+    provider = await world.provider(at=place, funds_minor=0)
+    assert await is_found(world, provider, at=place)
     await world.admin.post(f"/api/v1/admin/users/{provider.id}/{action}", {"reason": "Fraud."})
     # Then customers do not find somebody who could never answer
-    assert not await is_found(world, provider)
+    assert not await is_found(world, provider, at=place)
 
 
 async def test_no_more_than_the_limit_are_listed(world: World) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 
+from app.core.tasks import end
 from app.jobs import worker
 from tests.support.world import World
 from tests.users.steps import (
@@ -177,5 +178,4 @@ async def code_by_worker(world: World, http: httpx.AsyncClient, to: str) -> str:
     try:
         return await code_sent(http, to)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.core.config import MailSender, Settings, TextSender
+from app.core.tasks import end
 from app.jobs import worker
 from app.kernel.platform import open_platform
 from tests.users.steps import Applicant, eventually, log_in, sign_up
@@ -115,8 +116,7 @@ async def working_with(configured: Settings, gateway: Gateway, mail_server: Mail
             try:
                 yield
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end(task)
 
 
 @pytest.fixture

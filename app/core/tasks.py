@@ -1,0 +1,32 @@
+"""Tasks that end when they are told to."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+_ASK_AGAIN_SECONDS: Final = 0.1
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks and wait for their end, whatever it is.
+
+    Cancelling once is not enough: Python 3.11's `asyncio.wait_for` forgets a cancellation that arrives in the instant
+    in which what it waits for is done, and the clients of Valkey and of sockets send through it. A task that loops
+    would then go on, and whoever waits for its end would wait for ever.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_ASK_AGAIN_SECONDS)
+
+
+async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:
+    """Run all of them until the first one returns or fails, and end the others; raises what made it fail."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(*tasks)
+    for task in done:
+        task.result()

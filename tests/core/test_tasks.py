@@ -1,0 +1,76 @@
+"""Tasks end when they are told to, also those that forget that they were."""
+
+import asyncio
+
+import pytest
+
+from app.core.tasks import end, run_together
+
+PATIENCE = 5
+
+
+async def test_a_task_that_forgets_its_cancellation_still_ends() -> None:
+    # Given a loop that loses the first cancellations, as one around `asyncio.wait_for` can
+    forgotten = 0
+
+    async def forgetful() -> None:
+        nonlocal forgotten
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                forgotten += 1
+                if forgotten == 3:
+                    raise
+
+    task = asyncio.create_task(forgetful())
+    await asyncio.sleep(0)
+    # When it is told to end
+    await asyncio.wait_for(end(task), PATIENCE)
+    # Then it has
+    assert task.cancelled()
+    assert forgotten == 3
+
+
+async def test_what_a_task_failed_of_is_not_the_business_of_who_ends_it() -> None:
+    async def failing() -> None:
+        raise ZeroDivisionError
+
+    task = asyncio.create_task(failing())
+    await asyncio.sleep(0)
+    await end(task)
+    assert isinstance(task.exception(), ZeroDivisionError)
+
+
+async def test_of_those_that_run_together_the_first_failure_ends_all() -> None:
+    ended = asyncio.Event()
+
+    async def lasting() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(run_together(lasting(), failing()), PATIENCE)
+    assert ended.is_set()
+
+
+async def test_who_is_cancelled_leaves_nothing_running_together() -> None:
+    ended: list[int] = []
+
+    async def lasting(number: int) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(number)
+
+    together = asyncio.create_task(run_together(lasting(1), lasting(2)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await end(together)
+    assert sorted(ended) == [1, 2]
