@@ -38,7 +38,7 @@ async def decide(reviewer: Person, provider: Person, action: str, reason: str | 
     return await reviewer.post(f"/api/v1/{noun}/{provider.id}/{action}", body)
 
 
-async def found(world: World, *, at: Position = HERE, **filters: Any) -> list[dict[str, Any]]:
+async def found(world: World, *, at: Position, **filters: Any) -> list[dict[str, Any]]:
     """What a search from a position answers."""
     answer = await world.http.get(SEARCH, params=at.model_dump() | {"limit": 100} | filters)
     assert answer.status_code == 200, answer.text

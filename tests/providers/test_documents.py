@@ -3,15 +3,16 @@
 import pytest
 
 from app.models.users import Role
-from tests.providers.steps import APPLY, application, decide, new_region
+from app.schemas.base import Position
+from tests.providers.steps import APPLY, application, decide, new_region, somewhere
 from tests.support.world import HERE, Person, World, picture
 
 
-async def applicant(world: World) -> tuple[Person, str]:
+async def applicant(world: World, at: Position = HERE) -> tuple[Person, str]:
     """Somebody whose application holds a document; its id."""
     person = await world.person()
     document = await person.upload("document")
-    answer = await person.post(APPLY, application(world, document_ids=[document]))
+    answer = await person.post(APPLY, application(world, at=at, document_ids=[document]))
     assert answer.status_code == 201, answer.text
     return person, document
 
@@ -60,9 +61,10 @@ async def test_a_document_that_was_not_handed_in_is_the_owners_alone(world: Worl
 
 
 async def test_a_search_shows_no_documents_and_no_contacts(world: World) -> None:
-    person, document = await applicant(world)
+    place = somewhere()
+    person, document = await applicant(world, at=place)
     await decide(world.manager, person, "approve")
-    params = HERE.model_dump() | {"limit": 100}
+    params = place.model_dump() | {"limit": 100}
     text = (await world.http.get("/api/v1/providers", params=params)).text
     assert str(person.id) in text
     for private in (document, person.email, person.phone, "latitude", "weekly_lead_budget_minor", "status_reason"):

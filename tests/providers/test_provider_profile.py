@@ -124,7 +124,8 @@ async def test_what_does_not_fit_changes_nothing(world: World, changed: dict[str
 
 async def test_exactly_the_services_that_were_named_are_offered(world: World) -> None:
     # Given a provider of two services
-    provider = await world.provider(offers=("plumbing", "electrician"), funds_minor=0)
+    place = somewhere()
+    provider = await world.provider(at=place, offers=("plumbing", "electrician"), funds_minor=0)
     # When others are named, one of them twice
     ids = [str(world.services[slug]) for slug in ("electrician", "carpentry", "carpentry")]
     answer = await provider.call("PUT", OFFERS, json={"service_ids": ids})
@@ -134,8 +135,8 @@ async def test_exactly_the_services_that_were_named_are_offered(world: World) ->
     assert {row["service_id"]: row["is_active"] for row in rows} == {
         world.services["plumbing"]: False, world.services["electrician"]: True, world.services["carpentry"]: True,
     }  # fmt: skip
-    assert str(provider.id) in {result["id"] for result in await found(world, service="carpentry")}
-    assert str(provider.id) not in {result["id"] for result in await found(world, service="plumbing")}
+    assert str(provider.id) in {result["id"] for result in await found(world, at=place, service="carpentry")}
+    assert str(provider.id) not in {result["id"] for result in await found(world, at=place, service="plumbing")}
     # And it can be offered again
     answer = await provider.call("PUT", OFFERS, json={"service_ids": [str(world.services["plumbing"])]})
     assert answer.json()["services"] == ["plumbing"]
@@ -183,8 +184,9 @@ async def test_who_never_applied_has_no_profile(world: World) -> None:
 
 
 async def test_a_profile_is_nobody_elses_to_see(world: World) -> None:
-    provider = await world.provider(funds_minor=0)
-    shown = next(result for result in await found(world) if result["id"] == str(provider.id))
+    place = somewhere()
+    provider = await world.provider(at=place, funds_minor=0)
+    shown = next(result for result in await found(world, at=place) if result["id"] == str(provider.id))
     assert set(shown) == {
         "id", "business_name", "bio", "region_id", "rating_average", "rating_count", "services", "distance_metres",
     }  # fmt: skip
