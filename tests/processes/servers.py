@@ -123,7 +123,7 @@ class HeldRequest(NamedTuple):
 
 
 async def hold(server: Server, request: httpx.Request) -> HeldRequest:
-    """Send all of the request but its last byte."""
+    """Send all of the request but its last byte: that of the head, if it has no body, so that nothing is answered yet."""
     content = request.read()
     headers = {**request.headers, "connection": "close", "content-length": str(len(content))}
     head = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1"]
@@ -160,9 +160,10 @@ def handing_in(provider: Person, server: Server, request_id: str) -> httpx.Reque
 
 
 def buying(provider: Person, server: Server, request_id: str | UUID) -> httpx.Request:
+    path = f"/api/v1/service-requests/{request_id}/purchase"
     return server.http.build_request(
-        "POST", f"/api/v1/service-requests/{request_id}/purchase", headers=provider.headers, json={}
-    )
+        "POST", path, headers=provider.headers
+    )  # no body: the server would not wait for it
 
 
 def environment_of(values: Mapping[str, object]) -> dict[str, str]:

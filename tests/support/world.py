@@ -158,16 +158,19 @@ class World:
 
     async def request(self, customer: Person, *, at: Position = HERE, service: str = "plumbing", **more: Any) -> str:
         """A fresh service request; its id. `more` joins the payload, or stands in for a part of it."""
-        payload = {
+        answer = await customer.post("/api/v1/service-requests", self.request_payload(at=at, service=service, **more))
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def request_payload(self, *, at: Position = HERE, service: str = "plumbing", **more: Any) -> dict[str, Any]:
+        """What a customer sends to post a service request."""
+        return {
             "service_id": str(self.services[service]),
             "description": "The tap drips.",
             "answers": ANSWERS if service == "plumbing" else {},
             "address": "12 Karve Road",
             "position": at.model_dump(),
         } | more
-        answer = await customer.post("/api/v1/service-requests", payload)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
 
     async def lead(self, *, buyers: int = 1) -> tuple[Person, str, list[Person]]:
         """A customer, the id of their request, and providers who have bought the lead."""
