@@ -123,7 +123,7 @@ class HeldRequest(NamedTuple):
 
 
 async def hold(server: Server, request: httpx.Request) -> HeldRequest:
-    """Send all of the request but its last byte: that of the head, if it has no body, so that nothing is answered yet."""
+    """Send all of the request but its last byte, which is the end of the head if there is no body."""
     content = request.read()
     headers = {**request.headers, "connection": "close", "content-length": str(len(content))}
     head = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1"]
