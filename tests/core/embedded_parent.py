@@ -1,6 +1,7 @@
 """Runs the embedded servers on the folder it is given, commits what it can say about them, and waits to be ended."""
 
 import asyncio
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ async def commit_a_row(servers: EmbeddedServers) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever runs the tests in a shell's background has it ignored, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with embedded_servers(Path(sys.argv[1])) as servers:
         asyncio.run(commit_a_row(servers))
         with redis.Redis.from_url(servers.redis_url) as valkey:
