@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 from pydantic_core import from_json, to_json
-from sqlalchemy import Dialect, Executable
+from sqlalchemy import Dialect, Executable, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine import make_url
 
@@ -152,6 +152,20 @@ class Session(ReadSession):
             self._connection.terminate()
             raise
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What the block does is undone if a `Problem` leaves it, and the transaction can go on to do something else.
+
+        Hints of what was undone still go out; whoever follows one finds nothing.
+        """
+        await self._run("execute", _SAVEPOINT, {})
+        try:
+            yield
+        except Problem:
+            await self._run("execute", _UNDO, {})
+            raise
+        await self._run("execute", _RELEASE, {})
+
     async def commit(self) -> None:
         """Make the transaction durable. A failure here reaches the caller, who must not have answered yet."""
         if self._connection is not None:
@@ -171,6 +185,11 @@ class Session(ReadSession):
         connection, self._connection = self._connection, None
         if connection is not None:
             await self._database.release(connection)
+
+
+_SAVEPOINT, _UNDO, _RELEASE = (
+    Statement(text(command)) for command in ("SAVEPOINT s", "ROLLBACK TO SAVEPOINT s", "RELEASE SAVEPOINT s")
+)
 
 
 class SingleStatementSession(Session):

@@ -9,7 +9,7 @@ class TransitionDocument(Answer):
     action: str
     who: str
     sources: list[str]
-    targets: dict[str, str]
+    targets: dict[str, list[str]]
     events: list[str]
 
 
@@ -39,7 +39,7 @@ def _document(lifecycle: Declaration) -> LifecycleDocument:
                 action=transition.action,
                 who=transition.who,
                 sources=sorted(transition.sources),
-                targets={source: transition.target_from(source) for source in sorted(transition.sources)},
+                targets={source: transition.targets_from(source) for source in sorted(transition.sources)},
                 events=[emit.event.name for emit in transition.emits],
             )
             for transition in lifecycle.transitions.values()
@@ -55,13 +55,15 @@ def lifecycle_page() -> str:
         lines.append(f"    [*] --> {document.initial_status}: create")
         for transition in document.transitions:
             lines += [
-                f"    {source} --> {target}: {transition.action}" for source, target in transition.targets.items()
+                f"    {source} --> {target}: {transition.action}"
+                for source, targets in transition.targets.items()
+                for target in targets
             ]
         lines += ["```", "", "| action | who | from | to | events |", "| --- | --- | --- | --- | --- |"]
         created = ", ".join(document.created_events) or "–"
         lines.append(f"| create | {document.created_by} | – | {document.initial_status} | {created} |")
         for transition in document.transitions:
-            targets = ", ".join(sorted(set(transition.targets.values())))
+            targets = ", ".join(sorted({target for targets in transition.targets.values() for target in targets}))
             events = ", ".join(transition.events) or "–"
             lines.append(
                 f"| {transition.action} | {transition.who} | {', '.join(transition.sources)} | {targets} | {events} |"

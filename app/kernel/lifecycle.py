@@ -21,6 +21,7 @@ from app.core.valkey import STREAMS
 from app.kernel.lifecycle_sql import compile_creation, compile_explanation, compile_transition
 from app.kernel.transitions import (
     ACTOR,
+    Choice,
     Columns,
     Creation,
     Deadline,
@@ -36,8 +37,8 @@ from app.kernel.transitions import (
 )
 
 __all__ = [
-    "ACTOR", "LIFECYCLES", "Columns", "Creation", "Deadline", "Declaration", "Emit", "Guard", "IllegalTransition",
-    "Lifecycle", "Refusal", "Transition", "actor_has", "constant", "constants",
+    "ACTOR", "LIFECYCLES", "Choice", "Columns", "Creation", "Deadline", "Declaration", "Emit", "Guard",
+    "IllegalTransition", "Lifecycle", "Refusal", "Transition", "actor_has", "constant", "constants",
 ]  # fmt: skip
 
 

@@ -45,7 +45,7 @@ from sqlalchemy.sql.selectable import CTE
 from sqlalchemy.sql.visitors import iterate
 
 from app.core.database import Statement
-from app.kernel.transitions import ACTOR, Creation, Deadline, Declaration, Emit, Transition, constant, constants
+from app.kernel.transitions import ACTOR, Choice, Creation, Deadline, Declaration, Emit, Transition, constant, constants
 from app.models.audit import audit_trail
 from app.models.deadlines import deadlines
 from app.models.events import events, notifications
@@ -119,6 +119,9 @@ def _with_consequences(declared: Declaration, moved: CTE, step: Transition | Cre
 def _target(transition: Transition, status: ColumnElement[str]) -> ColumnElement[str]:
     if isinstance(transition.target, StrEnum):
         return constant(transition.target)
+    if isinstance(transition.target, Choice):
+        cases = ((condition, constant(target)) for condition, target in transition.target.cases)
+        return case(*cases, else_=constant(transition.target.otherwise))
     return case(
         *((status == constant(source), constant(target)) for source, target in transition.target.items()), else_=status
     )

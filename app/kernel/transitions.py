@@ -84,13 +84,21 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A new status that depends on the row: that of the first condition that holds, or the last one given."""
+
+    cases: Sequence[tuple[ColumnElement[bool], StrEnum]]
+    otherwise: StrEnum
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """One row of the table: who may take which status where, what is recorded, and who hears of it."""
 
     action: StrEnum
     sources: frozenset[StrEnum]
-    target: StrEnum | Mapping[StrEnum, StrEnum]
-    """The new status, or the new status for some sources; the others keep theirs."""
+    target: StrEnum | Mapping[StrEnum, StrEnum] | Choice
+    """The new status; or the new status for some sources, while the others keep theirs; or one that the row decides."""
     who: str
     """Who may do it, in words, for the documentation; `allowed` decides."""
     allowed: Guard | None
@@ -107,11 +115,13 @@ class Transition:
     refusals: Mapping[StrEnum, Refusal] = field(default_factory=dict)
     """Wordings of their own for some statuses in which the action is illegal."""
 
-    def target_from(self, source: str) -> str:
-        """Where the action leads from this status."""
+    def targets_from(self, source: str) -> list[str]:
+        """Where the action can lead from this status."""
         if isinstance(self.target, StrEnum):
-            return self.target
-        return {str(status): str(target) for status, target in self.target.items()}.get(source, source)
+            return [self.target]
+        if isinstance(self.target, Choice):
+            return [*(status for _, status in self.target.cases), self.target.otherwise]
+        return [{str(status): str(target) for status, target in self.target.items()}.get(source, source)]
 
 
 @dataclass(frozen=True, slots=True)
