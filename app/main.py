@@ -9,12 +9,26 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_standalone_docs import StandaloneDocs
 
+from app import services
 from app.core.config import Settings, settings
 from app.core.logging import configure_logging
 from app.core.tasks import end
 from app.edge import Edge
 from app.kernel.platform import open_platform
-from app.routers import aliases, auth, catalogue, files, me, problems, providers, service_requests, staff, system
+from app.routers import (
+    aliases,
+    auth,
+    catalogue,
+    files,
+    me,
+    payments,
+    problems,
+    providers,
+    sandbox,
+    service_requests,
+    staff,
+    system,
+)
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
 from app.ws import endpoint
@@ -26,6 +40,8 @@ Times are UTC with an offset, money is integer minor units with a currency, ids 
 `cursor`. Refusals are RFC 9457 problem documents with a stable `code`. A POST that moves money or creates a subject
 takes an `Idempotency-Key` and replays its first answer. Events arrive on the WebSocket `/ws/notifications/`.
 """
+
+services.load_all()
 
 
 def create_app(configured: Settings | None = None) -> FastAPI:
@@ -43,7 +59,20 @@ def create_app(configured: Settings | None = None) -> FastAPI:
     problems.install(app)
     # Side by side instead of nested (`include_router`): a request tries one flat list of paths, the busiest first, and
     # not each noun's list twice. Matching was a third of a read's cost.
-    for module in (service_requests, me, auth, files, catalogue, providers, staff, system, aliases, endpoint):
+    for module in (
+        service_requests,
+        me,
+        auth,
+        files,
+        catalogue,
+        providers,
+        payments,
+        staff,
+        system,
+        aliases,
+        sandbox,
+        endpoint,
+    ):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = f"{module.__name__.rpartition('.')[2]}_{route.name}"

@@ -23,12 +23,14 @@ from sqlalchemy import (
     tuple_,
 )
 
+from app.adapters.payments import sandbox_webhooks
 from app.core.database import Statement
 from app.kernel import files
 from app.kernel.platform import Platform
 from app.models.events import events, notifications
 from app.models.idempotency import idempotency_keys
 from app.models.users import refresh_tokens, sessions
+from app.services.payments import refunds
 from app.services.users import messages
 
 _log = structlog.get_logger()
@@ -79,6 +81,14 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def mail_event(job: Job) -> None:
         about = from_json(job.payload or b"{}")
         await messages.mail_event(platform, UUID(about["user_id"]), UUID(about["event_id"]))
+
+    @queue.entrypoint(sandbox_webhooks.SEND, executor_factory=_retrying, on_failure="hold")
+    async def send_sandbox_webhook(job: Job) -> None:
+        await sandbox_webhooks.deliver(platform.settings, job.payload or b"")
+
+    @queue.entrypoint(refunds.SEND_REFUND, executor_factory=_retrying, on_failure="hold")
+    async def send_refund(job: Job) -> None:
+        await refunds.send(platform, UUID(from_json(job.payload or b"{}")["refund_id"]))
 
     @queue.schedule("sweep_files", "*/5 * * * *")
     async def sweep_files(_: Schedule) -> None:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 import structlog
+from pydantic_core import to_json
 from sqlalchemy import BigInteger, bindparam, cast, func, literal_column, select, tuple_, update
 
 from app.core.database import Row, Statement
@@ -91,11 +92,11 @@ def _jobs(event: Row) -> list[Job]:
     payload: dict[str, Any] = event["payload"]
     if event["name"] == Registered.name:
         about = {"user_id": payload["user_id"], "purpose": "verify"}
-        return [("send_code", about | {"channel": channel}) for channel in ("email", "phone")]
+        return [("send_code", to_json(about | {"channel": channel})) for channel in ("email", "phone")]
     if event["name"] == CodeRequested.name:
-        return [("send_code", payload)]
+        return [("send_code", to_json(payload))]
     if event["name"] in _mailed():
-        return [("mail_event", {"user_id": user, "event_id": event["id"]}) for user in event["recipients"]]
+        return [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
     return []
 
 

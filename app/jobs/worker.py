@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
-import pkgutil
 import signal
 from datetime import timedelta
 
@@ -24,10 +22,7 @@ _log = structlog.get_logger()
 _PAUSE_SECONDS = 1
 _LOOK_AGAIN = timedelta(seconds=1)
 
-# Nouns say beside their flows what is to happen at a deadline and which events are mailed. Servers load all of them for
-# their routes; a worker that had not loaded one would fail its deadlines and swallow its mails.
-for _module in pkgutil.walk_packages(services.__path__, f"{services.__name__}."):
-    importlib.import_module(_module.name)
+services.load_all()
 
 
 async def work(platform: Platform) -> None:

@@ -107,6 +107,17 @@ class Lifecycle:
         session.tell(STREAMS, row["recipients"])
         return row
 
+    async def check(self, session: ReadSession, subject_id: UUID, action: StrEnum, actor: Actor) -> None:
+        """Raise what `advance` would raise at this moment, change nothing; for who has to know before paying, say.
+
+        Only for transitions whose guards ask for nothing but the row and the actor.
+        """
+        compiled = self._compiled[action]
+        common = {"subject_id": subject_id, "actor_id": actor.id, "actor_roles": list(actor.roles)}
+        row = await self._look(session, compiled, common)
+        if row is None or not _may_take(row, compiled.transition):
+            raise self._refusal(row, compiled.transition)
+
     async def visible_to(self, session: ReadSession, subject_id: UUID, actor: Actor) -> bool:
         """Whether this subject exists as far as the actor is concerned."""
         seen = await session.scalar(
@@ -114,14 +125,17 @@ class Lifecycle:
         )
         return bool(seen)
 
+    async def _look(self, session: ReadSession, compiled: "_Compiled", common: Mapping[str, Any]) -> Row | None:
+        names = compiled.explanation.names
+        return await session.first(compiled.explanation, **{k: v for k, v in common.items() if k in names})
+
     async def _explain(self, session: Session, compiled: "_Compiled", common: Mapping[str, Any]) -> Problem:
         """Why nothing moved: one more look, for the wording only; it may see a newer state than the refusal did."""
-        row = await session.first(
-            compiled.explanation, **{k: v for k, v in common.items() if k in compiled.explanation.names}
-        )
+        return self._refusal(await self._look(session, compiled, common), compiled.transition)
+
+    def _refusal(self, row: Row | None, transition: Transition) -> Problem:
         if row is None or not row["visible"]:
             return NotFound()
-        transition = compiled.transition
         status = self.declared.statuses(row["status"])
         if transition.allowed is not None and not row["allowed"]:
             return transition.allowed.refusal()
@@ -135,6 +149,11 @@ class Lifecycle:
             "allowed_actions": sorted(a for a in self.declared.transitions if row[f"may_{a}"]),
         }
         return problem
+
+
+def _may_take(row: Row, transition: Transition) -> bool:
+    guards = all(row[f"guard_{index}"] for index in range(len(transition.guards)))
+    return bool(row["visible"] and row["allowed"] and row["status"] in transition.sources and guards)
 
 
 LIFECYCLES: Final[dict[str, Lifecycle]] = {}

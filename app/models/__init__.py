@@ -11,6 +11,7 @@ from app.models import (
     payments,
     providers,
     regions,
+    sandbox,
     service_requests,
     users,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "payments",
     "providers",
     "regions",
+    "sandbox",
     "service_requests",
     "users",
 ]
