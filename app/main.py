@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_standalone_docs import StandaloneDocs
 
@@ -79,6 +80,16 @@ def create_app(configured: Settings | None = None) -> FastAPI:
             app.router.routes.append(route)
     _document_problems(app)
     app.add_middleware(Edge, settings=app.state.settings)
+    if app.state.settings.allowed_origins:
+        # No credentials: who may act is said by the bearer token, which no browser sends by itself.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=app.state.settings.allowed_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            expose_headers=["Retry-After"],
+            max_age=600,
+        )
     return app
 
 

@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     """Where the embedded servers and the local object storage keep their files."""
     public_url: str = "http://127.0.0.1:8000"
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins of browser pages that may open sockets besides `public_url`, separated by commas."""
+    """Origins of browser pages that may call the API, open sockets and be returned to from a checkout besides
+    `public_url`, separated by commas."""
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = (SecretStr(DEVELOPMENT_SECRET),)
     """Signing keys, separated by commas; the first signs, all verify: a key is rotated by putting a new one first."""
 
