@@ -1,8 +1,7 @@
 """The hub of one process: takes what is new for its connections from the database, in order, missing nothing.
 
-Nothing is delivered because a hint said so. A hint only makes the hub look sooner; a look finds every event that is
-visible and was not sent yet, also those that committed out of the order of their numbers
-(`docs/adr/0002-transaction-horizon.md`). One statement serves all connections that have something waiting.
+Nothing is delivered because a hint said so. A hint only makes the hub look sooner (`position.py` says at what), and one
+statement serves all connections that have something waiting.
 """
 
 import asyncio
@@ -10,147 +9,27 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any, Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 import structlog
 from pydantic_core import to_json
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    Integer,
-    Uuid,
-    any_,
-    bindparam,
-    column,
-    func,
-    literal_column,
-    or_,
-    select,
-    true,
-)
-from sqlalchemy.types import UserDefinedType
 
 from app.core.actor import Actor
-from app.core.database import Row, Statement
+from app.core.database import Row
 from app.core.errors import Problem
 from app.core.tasks import end
 from app.core.valkey import SESSIONS, STREAMS
 from app.kernel.events import envelope
 from app.kernel.platform import Platform
-from app.models.events import TransactionId, events, notifications
-from app.models.users import UserStatus, sessions, users
-from app.services.users.sessions import LiveSessions
+from app.services.users.sessions import LiveSessions, living_sessions
+from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, look, resume_point
 from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, TOO_SLOW
 
 _log = structlog.get_logger()
 
-PAGE: Final = 100
-"""Events that one look takes for one connection; also what may wait for a slow reader, so it bounds memory."""
 _BATCH: Final = 200
 _SWEEPS_UNTIL_RECHECK: Final = 5
-
-Snapshot = tuple[int, int, tuple[int, ...]]
-"""PostgreSQL's `pg_snapshot`: every transaction below the first number had ended, none from the second on, and of those
-between them the listed ones had not."""
-
-
-class _SnapshotType(UserDefinedType[Snapshot]):
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "PG_SNAPSHOT"
-
-
-_waiting = (
-    func.unnest(
-        bindparam("indexes", type_=ARRAY(Integer)),
-        bindparam("users", type_=ARRAY(Uuid)),
-        bindparam("horizons", type_=ARRAY(TransactionId)),
-        bindparam("sent", type_=ARRAY(_SnapshotType)),
-        bindparam("taking", type_=ARRAY(_SnapshotType)),
-        bindparam("afters", type_=ARRAY(BigInteger)),
-    )
-    .table_valued(
-        column("index", Integer),
-        column("user_id", Uuid),
-        column("horizon", TransactionId),
-        column("sent", _SnapshotType),
-        column("taking", _SnapshotType),
-        column("after", BigInteger),
-    )
-    .render_derived(name="waiting")
-)
-_next = (
-    select(notifications.c.seq, notifications.c.event_id)
-    .where(
-        notifications.c.user_id == _waiting.c.user_id,
-        # This follows from the next condition, but it is the one that an index can serve.
-        notifications.c.xid >= _waiting.c.horizon,
-        ~func.pg_visible_in_snapshot(notifications.c.xid, _waiting.c.sent, type_=Boolean),
-        or_(
-            _waiting.c.taking.is_(None),
-            func.pg_visible_in_snapshot(notifications.c.xid, _waiting.c.taking, type_=Boolean),
-        ),
-        notifications.c.seq > _waiting.c.after,
-    )
-    .order_by(notifications.c.seq)
-    .limit(literal_column(str(PAGE)))
-    .lateral("upcoming")
-)
-_found = (
-    select(_waiting.c.index, _next.c.seq, events.c.id, events.c.name, events.c.payload, events.c.created_at)
-    .select_from(_waiting)
-    .join(_next, true())
-    .join(events, events.c.id == _next.c.event_id)
-    .subquery("found")
-)
-_snapshot = select(func.pg_current_snapshot(type_=_SnapshotType).label("snapshot")).subquery("snapshot")
-# The very snapshot that the events were found in; one row even if none was.
-_LOOK: Final = Statement(
-    select(_snapshot.c.snapshot, _found)
-    .select_from(_snapshot.outerjoin(_found, true()))
-    .order_by(_found.c.index, _found.c.seq)
-)
-_RESUME_POINT: Final = Statement(
-    select(
-        events.c.seq,
-        events.c.horizon,
-        (events.c.created_at < func.now() - bindparam("seconds") * literal_column("interval '1 second'")).label("old"),
-    )
-    .join(notifications, notifications.c.event_id == events.c.id)
-    .where(events.c.id == bindparam("event_id"), notifications.c.user_id == bindparam("user_id"))
-)
-# The rule of `LiveSessions`, for many sessions at once.
-_LIVING: Final = Statement(
-    select(sessions.c.id)
-    .join(users, users.c.id == sessions.c.user_id)
-    .where(
-        sessions.c.id == any_(bindparam("session_ids", type_=ARRAY(Uuid))),
-        sessions.c.revoked_at.is_(None),
-        users.c.status == UserStatus.ACTIVE.value,
-    )
-)
-
-
-class Position(NamedTuple):
-    """Where a reader is in its user's stream: all that is visible in `sent` lies behind it.
-
-    Ahead lies a pass: what a newer snapshot shows on top of that, in the order of the numbers, page by page. `taking`
-    holds that snapshot until the last page, for what becomes visible in the meantime belongs to the next pass. Sent in
-    this one, an event could overtake another that committed before it, and whoever resumed after it would never get
-    the other.
-    """
-
-    sent: Snapshot
-    taking: Snapshot | None = None
-    after: int = 0
-
-
-_THE_END: Final = 2**63 - 1
-_FROM_NOW_ON: Final = Position((_THE_END, _THE_END, ()))
-"""Finds nothing, and thereby the snapshot to go on from."""
 
 
 class Connection:
@@ -165,7 +44,7 @@ class Connection:
         self.closing: int | None = None
         self.told_to_close = asyncio.Event()
         self.stalled_since: float | None = None
-        self.position = _FROM_NOW_ON
+        self.position = FROM_NOW_ON
         self._is_ready = False
         self._resumed_after: int | None = None
 
@@ -272,12 +151,8 @@ class Hub:
     async def resume(self, connection: Connection, event_id: UUID) -> str | None:
         """Rewind the connection to behind an event of its user; a code if that cannot be done."""
         async with self._platform.database.read() as session:
-            row = await session.first(
-                _RESUME_POINT,
-                event_id=event_id,
-                user_id=connection.user_id,
-                seconds=self._platform.settings.resume_seconds,
-            )
+            seconds = self._platform.settings.resume_seconds
+            row = await resume_point(session, connection.user_id, event_id, seconds)
         if row is None:
             return "resume_unknown"
         if row["old"]:
@@ -339,20 +214,7 @@ class Hub:
     async def _deliver(self, batch: list[Connection]) -> None:
         positions = [connection.position for connection in batch]
         async with self._platform.database.read() as session:
-            rows = await session.all(
-                _LOOK,
-                indexes=list(range(len(batch))),
-                users=[connection.user_id for connection in batch],
-                horizons=[position.sent[0] for position in positions],
-                sent=[position.sent for position in positions],
-                taking=[position.taking for position in positions],
-                afters=[position.after for position in positions],
-            )
-        snapshot: Snapshot = rows[0]["snapshot"]
-        found: defaultdict[int, list[Row]] = defaultdict(list)
-        for row in rows:
-            if row["index"] is not None:
-                found[row["index"]].append(row)
+            snapshot, found = await look(session, [(connection.user_id, connection.position) for connection in batch])
         for index, connection in enumerate(batch):
             # A resume that came while we were looking has moved the connection: these rows are not for it any more.
             if connection.position is not positions[index]:
@@ -380,12 +242,11 @@ class Hub:
     async def _close_ended(self, connections: list[Connection]) -> None:
         try:
             async with self._platform.database.read() as session:
-                rows = await session.all(_LIVING, session_ids=[connection.session_id for connection in connections])
+                living = await living_sessions(session, [connection.session_id for connection in connections])
         except Problem as problem:
             _log.warning("hub_recheck_failed", code=problem.code)
             self.recheck(connection.user_id for connection in connections)
             return await asyncio.sleep(0.5)
-        living = {row["id"] for row in rows}
         for connection in connections:
             if connection.session_id not in living:
                 self._sessions.forget({connection.user_id})

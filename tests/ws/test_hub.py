@@ -17,7 +17,8 @@ from app.kernel.events import emit
 from app.kernel.platform import Platform
 from app.services.service_requests.events import SentBack
 from app.services.users.sessions import LiveSessions
-from app.ws.hub import PAGE, Connection, Hub
+from app.ws.hub import Connection, Hub
+from app.ws.position import PAGE
 from tests.support.world import World
 
 

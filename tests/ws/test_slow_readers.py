@@ -14,7 +14,7 @@ from app.core.ids import uuid7
 from app.kernel.events import emit
 from app.kernel.platform import Platform
 from app.services.service_requests.events import SentBack
-from app.ws.hub import PAGE
+from app.ws.position import PAGE
 from tests.support.world import Person, World
 from tests.ws.sockets import Frame, Served, frame, resume, served, tell
 

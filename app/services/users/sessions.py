@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, exists, func, insert, select, update
+from sqlalchemy import ARRAY, Uuid, and_, any_, bindparam, exists, func, insert, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from app.core.actor import Actor
@@ -128,6 +128,8 @@ _LIST = Statement(
     .order_by(sessions.c.last_used_at.desc())
     .limit(100)
 )
+# The rule, said once: a session lives while it is not revoked and its account may act.
+_lives = and_(sessions.c.revoked_at.is_(None), users.c.status == UserStatus.ACTIVE.value)
 _LIVE = Statement(
     select(
         users.c.language,
@@ -139,9 +141,13 @@ _LIVE = Statement(
     .where(
         sessions.c.id == bindparam("session_id"),
         users.c.id == bindparam("user_id"),
-        sessions.c.revoked_at.is_(None),
-        users.c.status == UserStatus.ACTIVE.value,
+        _lives,
     )
+)
+_LIVING = Statement(
+    select(sessions.c.id)
+    .join(users, users.c.id == sessions.c.user_id)
+    .where(sessions.c.id == any_(bindparam("session_ids", type_=ARRAY(Uuid))), _lives)
 )
 _CREDENTIALS = Statement(
     select(users.c.id, users.c.password_hash, users.c.status).where(users.c.email == bindparam("email"))
@@ -258,6 +264,11 @@ async def end_all(session: Session, user_id: UUID, reason: str, *, kept: UUID | 
 async def listed(session: ReadSession, actor: Actor) -> list[SessionInfo]:
     rows = await session.all(_LIST, user_id=actor.user_id, current=actor.session_id)
     return [SessionInfo.model_validate(dict(row)) for row in rows]
+
+
+async def living_sessions(session: ReadSession, session_ids: list[UUID]) -> set[UUID]:
+    """Those of these sessions that have not ended."""
+    return {row["id"] for row in await session.all(_LIVING, session_ids=session_ids)}
 
 
 class LiveSessions:
