@@ -32,7 +32,7 @@ from app.routers import (
 )
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
-from app.ws import endpoint
+from app.ws import endpoint, stream
 from app.ws.hub import Hub
 
 DESCRIPTION = """One headless backend for a neighbourhood economy.
@@ -72,6 +72,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         system,
         aliases,
         sandbox,
+        stream,
         endpoint,
     ):
         for route in module.router.routes:

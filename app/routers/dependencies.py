@@ -21,11 +21,17 @@ class _Bearer(HTTPBearer):
     """Documents the scheme, and checks the token, in one dependency: each one costs every request a little."""
 
     async def __call__(self, request: Request) -> Actor:  # type: ignore[override]  # a verified actor, not the raw token
-        header = request.headers.get("authorization")
-        if header is None or header[:7].lower() != _SCHEME:
+        token = bearer_token(request)
+        if token is None:
             raise Unauthenticated()
-        actor: Actor = await request.app.state.sessions.actor(header[7:])
+        actor: Actor = await request.app.state.sessions.actor(token)
         return actor
+
+
+def bearer_token(request: Request) -> str | None:
+    """The access token of the request's header, unverified; None without one."""
+    header = request.headers.get("authorization")
+    return header[7:] if header is not None and header[:7].lower() == _SCHEME else None
 
 
 def _platform(request: Request) -> Platform:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
-from pydantic_core import to_json
 
 from app.core.actor import Actor
 from app.core.config import Settings
@@ -41,7 +40,8 @@ async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
     if not _origin_allowed(socket.headers.get("origin"), platform.settings):
         return await _refuse(socket, protocol.FORBIDDEN_ORIGIN, "this origin may not open sockets")
     try:
-        actor, session_id = await _authenticate(platform, socket.app.state.sessions, ticket, offered)
+        token = offered[1] if len(offered) == 2 and offered[0] == _BEARER else None
+        actor, session_id = await authenticate(platform, socket.app.state.sessions, ticket, token)
     except Unauthenticated as refusal:
         return await _refuse(socket, protocol.BAD_AUTHENTICATION, refusal.code)
     except Problem as problem:
@@ -58,16 +58,16 @@ async def _refuse(socket: WebSocket, code: int, reason: str) -> None:
         await socket.close(code, reason)
 
 
-async def _authenticate(
-    platform: Platform, sessions: LiveSessions, ticket: str | None, offered: list[str]
+async def authenticate(
+    platform: Platform, sessions: LiveSessions, ticket: str | None, token: str | None
 ) -> tuple[Actor, UUID]:
-    """By ticket or by a bearer token among the subprotocols, and by nothing that a browser sends on its own."""
+    """By ticket or by an access token, and by nothing that a browser sends on its own."""
     actor = None
     if ticket is not None:
         redeemed = await tickets.redeem(platform, ticket)
         actor = await sessions.look_up(redeemed.user_id, redeemed.session_id)
-    elif len(offered) == 2 and offered[0] == _BEARER:
-        actor = await sessions.actor(offered[1])
+    elif token is not None:
+        actor = await sessions.actor(token)
     if actor is None or actor.session_id is None:
         raise Unauthenticated()
     return actor, actor.session_id
@@ -136,7 +136,7 @@ async def _read(socket: WebSocket, hub: Hub, connection: Connection, settings: S
         problem = await _carry_out(hub, connection, message.get("text"), settings)
         if problem is not None:
             errors += 1
-            connection.push(to_json(problem))
+            connection.push(problem)
         if errors > _ERRORS_FORGIVEN or len(recent) > settings.socket_frames_a_minute:
             return connection.close(protocol.ABUSE)
 
@@ -150,7 +150,7 @@ async def _carry_out(hub: Hub, connection: Connection, text: str | None, setting
         return protocol.error("frame_unknown", "The frame is not one of the documented operations.")
     match frame:
         case protocol.Ping():
-            connection.push(to_json({"type": "pong"}))
+            connection.push({"type": "pong"})
             return None
         case protocol.Resume(after=after):
             return await _resume(hub, connection, after)

@@ -7,9 +7,9 @@ statement serves all connections that have something waiting.
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -24,18 +24,25 @@ from app.kernel.events import envelope
 from app.kernel.platform import Platform
 from app.services.users.sessions import LiveSessions, living_sessions
 from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, look, resume_point
-from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, TOO_SLOW
+from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, RESTARTING, TOO_SLOW
 
 _log = structlog.get_logger()
 
 _BATCH: Final = 200
 _SWEEPS_UNTIL_RECHECK: Final = 5
+_SENT_AWAY_TOGETHER: Final = 20
+_DRAIN_STEP_SECONDS: Final = 0.05
+_DRAIN_SECONDS: Final = 3
 
 
 class Connection:
-    """One reader: where it is in its user's stream, and the frames that wait to be written to it."""
+    """One reader: where it is in its user's stream, and the frames that wait to be written to it.
 
-    def __init__(self, actor: Actor, session_id: UUID) -> None:
+    `encode` makes of a frame what goes over its kind of line.
+    """
+
+    def __init__(self, actor: Actor, session_id: UUID, encode: Callable[[Mapping[str, Any]], bytes] = to_json) -> None:
+        self._encode = encode
         self.user_id = actor.user_id
         self.session_id = session_id
         self.language = actor.language
@@ -56,14 +63,14 @@ class Connection:
         self.position = Position((horizon, horizon, ()))
         self._resumed_after = seq
         self._say_ready()
-        self.push(to_json({"type": "resumed", "after": event_id}))
+        self.push({"type": "resumed", "after": event_id})
 
     @property
     def has_room(self) -> bool:
         return len(self.frames) < PAGE and self.closing is None
 
-    def push(self, frame: bytes) -> None:
-        self.frames.append(frame)
+    def push(self, frame: Mapping[str, Any]) -> None:
+        self.frames.append(self._encode(frame))
         self.filled.set()
 
     def close(self, code: int) -> None:
@@ -75,7 +82,7 @@ class Connection:
         sent, taking, _ = self.position
         for row in rows:
             if row["seq"] != self._resumed_after:
-                self.push(to_json(envelope(row, self.language)))
+                self.push(envelope(row, self.language))
         if len(rows) == PAGE:
             self.position = Position(sent, taking or snapshot, rows[-1]["seq"])
             return True
@@ -88,7 +95,7 @@ class Connection:
         """From now on every commit reaches the connection."""
         if not self._is_ready:
             self._is_ready = True
-            self.push(to_json({"type": "ready"}))
+            self.push({"type": "ready"})
 
 
 class Hub:
@@ -125,6 +132,14 @@ class Hub:
         here[STREAMS].remove(self.look_for)
         here[SESSIONS].remove(self.recheck)
         await end(*self._tasks)
+
+    async def drain(self) -> None:
+        """Before the process ends: send everybody away, a few at a time, so that they do not all come back at once."""
+        everybody = [connection for connections in self._of_user.values() for connection in connections]
+        for start in range(0, len(everybody), _SENT_AWAY_TOGETHER):
+            for connection in everybody[start : start + _SENT_AWAY_TOGETHER]:
+                connection.close(RESTARTING)
+            await asyncio.sleep(min(_DRAIN_STEP_SECONDS, _DRAIN_SECONDS * _SENT_AWAY_TOGETHER / len(everybody)))
 
     def of(self, user_id: UUID) -> frozenset[Connection]:
         """The user's connections at this moment."""

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 BROKEN = 1011
+RESTARTING = 1012
 TRY_AGAIN = 1013
 BAD_AUTHENTICATION = 4401
 FORBIDDEN_ORIGIN = 4403

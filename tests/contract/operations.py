@@ -48,10 +48,13 @@ class Operation:
         return self.path.format_map({name: ids[name][0] for name in self.parameters("path")})
 
 
+ENDLESS: Final = "/api/v1/events/stream"
+"""Its answer goes on until somebody leaves: see tests/ws/test_stream.py."""
 OPERATIONS: Final = [
     Operation(method.upper(), path, declared)
     for path, methods in DOCUMENT["paths"].items()
     for method, declared in methods.items()
+    if path != ENDLESS
 ]
 TAKING_JSON: Final = [operation for operation in OPERATIONS if operation.body]
 

@@ -57,6 +57,18 @@ async def test_a_server_that_is_stopped_closes_its_sockets_with_1012_and_ends(se
     print(f"ended {took:.1f} s after the sockets were closed")
 
 
+async def test_event_streams_do_not_hold_up_the_end(server: Server, world: World) -> None:
+    person = await world.person()
+    async with server.http.stream("GET", "/api/v1/events/stream", headers=person.headers) as answer:
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "event: ready"
+        server.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert [line async for line in lines][-1] == ""
+        await ended(server.process, STOP_SECONDS)
+    assert time.monotonic() - began < STOP_SECONDS / 2
+
+
 async def test_neither_a_reader_that_reads_nothing_nor_half_a_request_keeps_a_server_from_ending(
     server: Server, world: World, platform: Platform
 ) -> None:
