@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
@@ -106,7 +106,7 @@ async def _left(receive: Receive) -> None:
 
 @router.get(
     "/api/v1/events/stream",
-    response_class=EventStream,
+    response_class=StreamingResponse,
     responses=documented(401, 409) | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def stream(
