@@ -11,6 +11,7 @@ from app.models.users import Role
 from app.schemas.providers import ApplyAsProvider
 from app.services.providers import onboarding
 from app.services.regions import administration as regions
+from tests.payments.steps import paid, top_up
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
@@ -91,6 +92,9 @@ async def set_stage(world: World) -> Stage:
         await person.upload(purpose)
         for person, purpose in ((customer, "photo"), (winner, "proof"), (victims[1], "document"))
     ]
+    payments = [await top_up(customer) for _ in range(3)]
+    for payment in payments[1:]:
+        await paid(world, payment)
     link = httpx.URL((await customer.get(f"/api/v1/files/{photo}")).json()["url"])
     stage = Stage(customer, [customer, winner, admin, provider, manager, support, victims[1], None])
     stage.ids = {
@@ -102,6 +106,8 @@ async def set_stage(world: World) -> Stage:
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
         "region_id": [str(world.region_id)],
+        "payment_id": [payment["id"] for payment in payments],
+        "provider": ["sandbox"],
         "code": ["not_found", "validation_failed"],
     }
     stage.body = {
