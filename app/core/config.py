@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationE
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEVELOPMENT_SECRET = "a secret that only development may use"  # noqa: S105 - refused in production below
+_SANDBOX_SECRET = "a secret between the server and its sandbox"  # noqa: S105 - no money is behind it
 
 
 def _allowance(value: str) -> str:
@@ -110,6 +111,8 @@ class Settings(BaseSettings):
     matching_providers_notified: Count = 200
     region_reach_metres: Count = 50_000
     """How far from the nearest region's centre a request or a provider may be."""
+    sandbox_webhook_secret: SecretStr = Field(SecretStr(_SANDBOX_SECRET), min_length=32)
+    """Signs the webhooks of the sandbox payment provider."""
     wallet_top_up_limit_minor: Count = 10_000_000_00
 
     ticket_seconds: Seconds = 30

@@ -1,5 +1,6 @@
 """Money: integer minor units with a currency code; house currencies such as GOLD are currencies like INR."""
 
+import re
 from typing import Final
 from uuid import UUID
 
@@ -20,3 +21,14 @@ class MoneyMovedBefore(Problem):
     """The effect of this idempotency key is in the ledger already; nothing was posted now."""
 
     status, code, title = 409, "already_posted", "This payment has been made before."
+
+
+def shown(amount_minor: int, currency: str) -> str:
+    """An amount for people: "₹1,23,456.50" in the Indian grouping; of any other currency "EUR 123,456.50"."""
+    whole, minor = divmod(abs(amount_minor), 100)
+    sign = "-" if amount_minor < 0 else ""
+    if currency != "INR":
+        return f"{currency} {sign}{whole:,}.{minor:02}"
+    lakhs, thousand = divmod(whole, 1000)
+    grouped = re.sub(r"\B(?=(\d\d)+$)", ",", str(lakhs)) + f",{thousand:03}" if lakhs else str(thousand)
+    return f"{sign}₹{grouped}.{minor:02}"

@@ -23,6 +23,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from app.adapters.payments import sandbox_webhooks
 from app.core.database import Statement
 from app.kernel import files
 from app.kernel.platform import Platform
@@ -79,6 +80,10 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def mail_event(job: Job) -> None:
         about = from_json(job.payload or b"{}")
         await messages.mail_event(platform, UUID(about["user_id"]), UUID(about["event_id"]))
+
+    @queue.entrypoint(sandbox_webhooks.SEND, executor_factory=_retrying, on_failure="hold")
+    async def send_sandbox_webhook(job: Job) -> None:
+        await sandbox_webhooks.deliver(platform.settings, job.payload or b"")
 
     @queue.schedule("sweep_files", "*/5 * * * *")
     async def sweep_files(_: Schedule) -> None:

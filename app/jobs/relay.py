@@ -9,14 +9,13 @@ from functools import cache
 from typing import Any, Final
 
 import structlog
-from pgqueuer.db import AsyncpgDriver
-from pgqueuer.queries import Queries
 from pydantic_core import to_json
 from sqlalchemy import BigInteger, bindparam, cast, func, literal_column, select, tuple_, update
 
-from app.core.database import Row, Session, Statement
+from app.core.database import Row, Statement
 from app.core.errors import Problem
 from app.kernel.events import declared
+from app.kernel.jobs import Job, enqueue
 from app.kernel.platform import Platform
 from app.models.events import TransactionId, events, notifications, relay_cursors
 from app.services.users.events import CodeRequested, Registered
@@ -25,8 +24,6 @@ _log = structlog.get_logger()
 
 CONSUMER: Final = "messages"
 _BATCH: Final = 500
-
-Job = tuple[str, bytes]
 
 # The lock makes one relay work at a time, however many workers there are; the others find it taken and rest.
 _TAKE = Statement(
@@ -86,7 +83,7 @@ async def relay_batch(platform: Platform) -> int:
             return 0
         rows = await session.all(_NEXT, xid=cursor["xid"], seq=cursor["seq"])
         if rows:
-            await _enqueue(session, [job for row in rows for job in _jobs(row)])
+            await enqueue(session, [job for row in rows for job in _jobs(row)])
             await session.execute(_MOVE, consumer=CONSUMER, xid=rows[-1]["xid"], seq=rows[-1]["seq"])
         return len(rows)
 
@@ -101,12 +98,6 @@ def _jobs(event: Row) -> list[Job]:
     if event["name"] in _mailed():
         return [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
     return []
-
-
-async def _enqueue(session: Session, jobs: list[Job]) -> None:
-    if jobs:
-        queue = Queries(AsyncpgDriver(session.driver_connection))
-        await queue.enqueue([name for name, _ in jobs], [payload for _, payload in jobs], [0] * len(jobs))
 
 
 async def skip(platform: Platform) -> None:

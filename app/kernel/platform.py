@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.adapters.messages import Messengers
+from app.adapters.payments import payment_provider
+from app.adapters.payments.port import PaymentProvider
 from app.adapters.storage import Storage
 from app.core.config import Settings
 from app.core.database import Database
@@ -13,6 +15,7 @@ from app.core.limits import Limits
 from app.core.security import AccessTokens, Keys, Passwords, Signatures
 from app.core.tasks import end
 from app.core.valkey import Valkey
+from app.kernel.jobs import enqueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Platform:
     codes: Keys
     storage: Storage
     messengers: Messengers
+    payments: PaymentProvider
 
 
 @asynccontextmanager
@@ -34,9 +38,10 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
     """Connect lazily to everything, and close it in the end. Committed streams are hinted to all processes."""
     valkey = Valkey(settings)
     keys = Keys(settings)
+    database = Database(settings, after_commit=valkey.hint)
     platform = Platform(
         settings=settings,
-        database=Database(settings, after_commit=valkey.hint),
+        database=database,
         valkey=valkey,
         limits=Limits(settings),
         passwords=Passwords(settings),
@@ -45,12 +50,14 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         codes=keys,
         storage=Storage(settings),
         messengers=Messengers(settings, valkey.client),
+        payments=payment_provider(settings, database, enqueue),
     )
     publisher = asyncio.create_task(valkey.publish_hints())
     try:
         yield platform
     finally:
         await end(publisher)
+        await platform.payments.close()
         await platform.database.close()
         await platform.limits.close()
         await valkey.close()

@@ -10,6 +10,7 @@ from app.models import (
     ledger,
     providers,
     regions,
+    sandbox,
     service_requests,
     users,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "metadata",
     "providers",
     "regions",
+    "sandbox",
     "service_requests",
     "users",
 ]
