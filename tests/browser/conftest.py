@@ -47,6 +47,11 @@ class Browser:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         await asyncio.to_thread(self.driver.execute_cdp_cmd, "Emulation.setDeviceMetricsOverride", metrics)
 
+    async def prefer(self, scheme: str) -> None:
+        """What the person has told their device: "light" or "dark"."""
+        features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        await asyncio.to_thread(self.driver.execute_cdp_cmd, "Emulation.setEmulatedMedia", features)
+
     async def open(self, url: str) -> None:
         await asyncio.to_thread(self.driver.get, url)
 

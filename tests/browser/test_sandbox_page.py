@@ -9,6 +9,8 @@ from app.adapters.payments.port import Order
 from app.kernel.platform import Platform
 from tests.browser.conftest import DESKTOP, PHONE, Browser
 
+GROUND = "return getComputedStyle(document.body).backgroundColor"
+
 
 async def checkout(platform: Platform, shop: str, description: str = "Top-up of your wallet") -> tuple[str, Order]:
     """The page of a fresh checkout, and what it is for."""
@@ -78,3 +80,20 @@ async def test_a_long_and_hostile_description_breaks_nothing(
     assert await fits(browser)
     await browser.screenshot("sandbox-hostile-390")
     assert await browser.complaints() == []
+
+
+async def test_who_prefers_the_dark_gets_it(browser: Browser, shown_platform: Platform, shop: str) -> None:
+    page, _ = await checkout(shown_platform, shop)
+    await browser.resize(*PHONE)
+    await browser.open(page)
+    light = await browser.run(GROUND)
+    await browser.prefer("dark")
+    try:
+        assert await browser.run(GROUND) != light
+        await browser.screenshot("sandbox-open-dark-390")
+        await browser.click("Decline")
+        await browser.open(page)
+        await browser.reads("declined")
+        await browser.screenshot("sandbox-declined-dark-390")
+    finally:
+        await browser.prefer("light")
