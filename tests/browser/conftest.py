@@ -84,7 +84,8 @@ class Browser:
 
     async def complaints(self) -> list[str]:
         """What the browser itself had to say against the pages since the last time: blocked, failed, broken."""
-        return await asyncio.to_thread(lambda: [entry["message"] for entry in self.driver.get_log("browser")])
+        entries = await asyncio.to_thread(self.driver.get_log, "browser")
+        return [entry["message"] for entry in entries]
 
     def _clickable(self) -> list[WebElement]:
         return list(self.driver.find_elements(By.CSS_SELECTOR, "button, a"))

@@ -20,7 +20,7 @@ _QUEUED = Statement(text("SELECT payload FROM pgqueuer WHERE entrypoint = :name 
 
 def order_of(**changed: Any) -> Order:
     """A fresh payment's order, of ₹1,234.50."""
-    usual = {
+    usual: dict[str, Any] = {
         "payment_id": uuid4(),
         "amount_minor": 123450,
         "currency": "INR",
