@@ -4,7 +4,7 @@ PORT ?= 8000
 PROCESSES ?= 1
 BIN := .venv/bin
 
-.PHONY: run test check bench clean
+.PHONY: run test check browser bench clean
 
 run: .venv/run
 	@exec $(BIN)/localbazaar up --port $(PORT) --processes $(PROCESSES) --with-parent
@@ -18,6 +18,10 @@ check: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/localbazaar docs --check
+
+# Needs Debian's packages chromium and chromium-driver besides.
+browser: .venv/dev
+	$(BIN)/pytest -q -o addopts= tests/browser
 
 bench: .venv/dev
 	$(BIN)/python -m bench

@@ -68,9 +68,9 @@ async def platform(configured: Settings) -> AsyncIterator[Platform]:
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """The application on a free port of the loopback, in this event loop; its address."""
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """The application on this port of the loopback, or on a free one, in this event loop; its address."""
+    listening = socket.create_server(("127.0.0.1", port), backlog=1024)
     # uvloop does it by itself; without, the second part of an answer waits 40 ms until the first is confirmed.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(

@@ -1,4 +1,4 @@
-"""Jobs, queued in the transaction of what they follow from: all or nothing. `app/jobs` carries them out."""
+"""Queues jobs in the transaction of what they follow from, all or nothing; `app/jobs` carries them out."""
 
 from collections.abc import Sequence
 

@@ -16,9 +16,11 @@ _PAGE: Final = Template("""<!doctype html>
 <title>$title – LocalBazaar sandbox</title>
 <style>
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #5d6678; --paper: #fff; --ground: #eef1f6; --line: #d9dee8;
-  --go: #14734a; --note: #7a4d00; --note-ground: #fff3d6 }
+  --go: #14734a; --note: #7a4d00; --note-ground: #fff3d6;
+  --good: #0f5f3c; --good-ground: #e2f4ea }
 @media (prefers-color-scheme: dark) { :root { --ink: #eef1f6; --soft: #a9b2c3; --paper: #1b2130; --ground: #10141d;
-  --line: #343c4e; --go: #1d8a5b; --note: #ffd98a; --note-ground: #3a2d10 } }
+  --line: #343c4e; --go: #187a50; --note: #ffd98a; --note-ground: #3a2d10;
+  --good: #9fe3bf; --good-ground: #12352a } }
 * { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; min-height: 100svh; padding: 1rem; display: grid; place-items: center;
   background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif }
@@ -30,8 +32,9 @@ main { width: 100%; max-width: 26rem; padding: 1.75rem; background: var(--paper)
 h1 { margin: 1.5rem 0 0; font-size: 2.25rem; line-height: 1.2; font-variant-numeric: tabular-nums;
   overflow-wrap: anywhere }
 .what { margin: .25rem 0 1.5rem; color: var(--soft); overflow-wrap: anywhere; white-space: pre-line }
-.state { margin: 0 0 1rem; padding: .875rem 1rem; border: 1px solid var(--line); border-radius: .625rem;
-  font-weight: 600; text-align: center }
+.state { margin: 0 0 1.25rem; padding: .75rem 1rem; border-left: .25rem solid var(--note);
+  background: var(--note-ground); color: var(--note); font-weight: 600 }
+.state.paid { border-color: var(--good); background: var(--good-ground); color: var(--good) }
 form { margin: .625rem 0 0 }
 button, .back { display: block; width: 100%; padding: .8125rem 1rem; border: 1px solid var(--line);
   border-radius: .625rem; background: transparent; color: inherit; font: inherit; font-weight: 600;
@@ -49,7 +52,7 @@ small { display: block; margin-top: 1.25rem; color: var(--soft); font-size: .812
 <h1>$amount</h1>
 <p class="what">$description</p>
 $choice
-<small>A page to try payments on: no real money moves here.</small>
+<small>For trying things out: no real money moves.</small>
 </main>
 </body>
 </html>
@@ -57,7 +60,7 @@ $choice
 _BUTTONS: Final = Template("""<form method="post" action="$token/pay"><button class="pay">Pay $amount</button></form>
 <form method="post" action="$token/decline"><button>Decline</button></form>
 <form method="post" action="$token/abandon"><button class="quiet">Go back without paying</button></form>""")
-_STATE: Final = Template("""<p class="state" role="status">$sentence</p>
+_STATE: Final = Template("""<p class="state $state" role="status">$sentence</p>
 <a class="back" href="$way_back">Go back</a>""")
 _SENTENCES: Final = {
     CheckoutState.PAID: "This is paid.",
@@ -80,7 +83,9 @@ def render(checkout: HostedCheckout) -> str:
     if checkout.state is CheckoutState.OPEN:
         choice = _BUTTONS.substitute(token=checkout.token, amount=amount)
     else:
-        choice = _STATE.substitute(sentence=_SENTENCES[checkout.state], way_back=escape(checkout.way_back))
+        choice = _STATE.substitute(
+            state=checkout.state.lower(), sentence=_SENTENCES[checkout.state], way_back=escape(checkout.way_back)
+        )
     return _PAGE.substitute(
         title=f"{_TITLES[checkout.state]} {amount}",
         amount=amount,

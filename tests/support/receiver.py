@@ -1,0 +1,44 @@
+"""Somebody else's web server on the loopback: takes whatever is sent to it, keeps it, and answers as it is told."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+_PAGE = b"<!doctype html><title>The shop</title><h1>The shop</h1>"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """An ASGI application. It answers with the next of `answers`, and with 200 when there are none left."""
+
+    answers: list[int] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError("no lifespan")
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.received.append(Received(scope["method"], scope["path"], scope["query_string"].decode(), headers, body))
+        status = self.answers.pop(0) if self.answers else 200
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/html")]})
+        await send({"type": "http.response.body", "body": _PAGE})
+
+    async def wait_for(self, count: int, within_seconds: float = 20) -> list[Received]:
+        """What was received, once there are so many."""
+        async with asyncio.timeout(within_seconds):
+            while len(self.received) < count:  # noqa: ASYNC110 - what is waited for is in another task
+                await asyncio.sleep(0.02)
+        return self.received
