@@ -118,6 +118,7 @@ async def set_stage(world: World) -> Stage:
         "proof_id": proof,
         "requestId": requests[1],
         "user_id": str(victims[2].id),
+        "subject_id": None,  # of a payment: a top-up
         "position": HERE.model_dump(),
         "centre": HERE.model_dump(),
         "answers": ANSWERS,
