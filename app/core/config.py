@@ -42,6 +42,14 @@ class TextSender(StrEnum):
     HTTP = "http"
 
 
+class ProviderName(StrEnum):
+    """Who takes the money of customers; `sandbox` is this server itself and moves none."""
+
+    SANDBOX = "sandbox"
+    STRIPE = "stripe"
+    RAZORPAY = "razorpay"
+
+
 class Settings(BaseSettings):
     """One field per knob; the default is the value that the specification names."""
 
@@ -112,6 +120,21 @@ class Settings(BaseSettings):
     """How far from the nearest region's centre a request or a provider may be."""
     wallet_top_up_limit_minor: Count = 10_000_000_00
 
+    payment_provider: ProviderName = ProviderName.SANDBOX
+    payment_provider_seconds: Seconds = 20
+    """How long one request to the payment provider may take in all."""
+    stripe_secret_key: SecretStr = SecretStr("")
+    stripe_webhook_secret: SecretStr = SecretStr("")
+    stripe_api_url: str = ""
+    """Empty for Stripe's own; no slash at the end."""
+    razorpay_key_id: str = ""
+    razorpay_key_secret: SecretStr = SecretStr("")
+    razorpay_webhook_secret: SecretStr = SecretStr("")
+    razorpay_api_url: str = ""
+    """Empty for Razorpay's own; no slash at the end."""
+    razorpay_webhook_age_seconds: Seconds = 15 * 24 * 3600
+    """How old the newest time in a signed webhook of Razorpay's may be; the default is how far back they resend."""
+
     ticket_seconds: Seconds = 30
     resume_seconds: Seconds = 7 * 24 * 3600
     socket_heartbeat_seconds: Seconds = 25
@@ -155,6 +178,34 @@ class Settings(BaseSettings):
             )
         if not (self.database_url and self.redis_url):
             raise ValueError("production needs DATABASE_URL and REDIS_URL")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_a_payment_provider_that_cannot_work(self) -> Self:
+        needed = {
+            ProviderName.SANDBOX: {},
+            ProviderName.STRIPE: {
+                "LOCALBAZAAR_STRIPE_SECRET_KEY": self.stripe_secret_key.get_secret_value(),
+                "LOCALBAZAAR_STRIPE_WEBHOOK_SECRET": self.stripe_webhook_secret.get_secret_value(),
+            },
+            ProviderName.RAZORPAY: {
+                "LOCALBAZAAR_RAZORPAY_KEY_ID": self.razorpay_key_id,
+                "LOCALBAZAAR_RAZORPAY_KEY_SECRET": self.razorpay_key_secret.get_secret_value(),
+                "LOCALBAZAAR_RAZORPAY_WEBHOOK_SECRET": self.razorpay_webhook_secret.get_secret_value(),
+            },
+        }[self.payment_provider]
+        if missing := [variable for variable, value in needed.items() if not value.strip()]:
+            raise ValueError(f"LOCALBAZAAR_PAYMENT_PROVIDER={self.payment_provider} needs {' and '.join(missing)}")
+        if self.environment is not Environment.PRODUCTION:
+            return self
+        if self.payment_provider is ProviderName.SANDBOX:
+            raise ValueError("production must not make believe that it was paid: set LOCALBAZAAR_PAYMENT_PROVIDER")
+        for variable, url in (
+            ("LOCALBAZAAR_STRIPE_API_URL", self.stripe_api_url),
+            ("LOCALBAZAAR_RAZORPAY_API_URL", self.razorpay_api_url),
+        ):
+            if url and not url.startswith("https://"):
+                raise ValueError(f"{variable} must begin with https:// in production, because keys travel there")
         return self
 
     @property

@@ -17,6 +17,15 @@ PRODUCTION = {
     "LOCALBAZAAR_TEXT_GATEWAY_URL": "https://sms.example.in/send",
     "DATABASE_URL": "postgresql+asyncpg://bazaar:database-password@db/bazaar",
     "REDIS_URL": "redis://valkey/0",
+    "LOCALBAZAAR_PAYMENT_PROVIDER": "stripe",
+    "LOCALBAZAAR_STRIPE_SECRET_KEY": "sk_live_secret-of-stripe",
+    "LOCALBAZAAR_STRIPE_WEBHOOK_SECRET": "whsec_secret-of-webhooks",
+}
+RAZORPAY = {
+    "LOCALBAZAAR_PAYMENT_PROVIDER": "razorpay",
+    "LOCALBAZAAR_RAZORPAY_KEY_ID": "rzp_live_0123456789abcd",
+    "LOCALBAZAAR_RAZORPAY_KEY_SECRET": "secret-of-razorpay",
+    "LOCALBAZAAR_RAZORPAY_WEBHOOK_SECRET": "secret-of-its-webhooks",
 }
 
 
@@ -64,6 +73,9 @@ def test_a_complete_production_starts_and_hides_sent_messages(environment: Any) 
         ({"LOCALBAZAAR_TEXT_GATEWAY_URL": ""}, "LOCALBAZAAR_TEXT_GATEWAY_URL"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({"REDIS_URL": ""}, "REDIS_URL"),
+        ({"LOCALBAZAAR_PAYMENT_PROVIDER": "sandbox"}, "LOCALBAZAAR_PAYMENT_PROVIDER"),
+        ({"LOCALBAZAAR_STRIPE_API_URL": "http://stripe.example"}, "LOCALBAZAAR_STRIPE_API_URL"),
+        (RAZORPAY | {"LOCALBAZAAR_RAZORPAY_API_URL": "http://razorpay.example"}, "LOCALBAZAAR_RAZORPAY_API_URL"),
     ],
     ids=str,
 )
@@ -99,15 +111,42 @@ def test_a_value_that_makes_no_sense_is_refused_by_the_name_of_its_variable(
         environment(**{variable: value})
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize(
+    ("variables", "missing"),
+    [
+        (PRODUCTION, "LOCALBAZAAR_STRIPE_SECRET_KEY"),
+        (PRODUCTION, "LOCALBAZAAR_STRIPE_WEBHOOK_SECRET"),
+        (RAZORPAY, "LOCALBAZAAR_RAZORPAY_KEY_ID"),
+        (RAZORPAY, "LOCALBAZAAR_RAZORPAY_KEY_SECRET"),
+        (RAZORPAY, "LOCALBAZAAR_RAZORPAY_WEBHOOK_SECRET"),
+    ],
+    ids=str,
+)
+def test_a_payment_provider_without_its_keys_is_refused_by_the_name_of_the_variable(
+    environment: Any, variables: dict[str, str], missing: str, empty: str
+) -> None:
+    with pytest.raises(Misconfigured, match=missing):
+        environment(**variables | {missing: empty})
+
+
+def test_each_payment_provider_starts_with_its_keys(environment: Any) -> None:
+    assert environment().payment_provider == "sandbox"
+    assert environment(**PRODUCTION).payment_provider == "stripe"
+    assert environment(**PRODUCTION | RAZORPAY).payment_provider == "razorpay"
+
+
 def test_no_refusal_shows_a_secret(environment: Any) -> None:
     # Given an environment full of secrets, with one thing missing
     with pytest.raises(Misconfigured) as refused:
         environment(**PRODUCTION | {"REDIS_URL": "", "LOCALBAZAAR_LEAD_CAP": "0"})
     with pytest.raises(ValidationError) as raised:
         Settings(secret_keys="short and secret")
+    with pytest.raises(Misconfigured) as keyless:
+        environment(**PRODUCTION | RAZORPAY | {"LOCALBAZAAR_RAZORPAY_KEY_ID": ""})
     # Then what will be logged names no value
-    for text in (str(refused.value), str(raised.value)):
-        for secret in (SECRET, "mail-password", "database-password", "short and secret"):
+    for text in (str(refused.value), str(raised.value), str(keyless.value)):
+        for secret in (SECRET, "mail-password", "database-password", "short and secret", "secret-of"):
             assert secret not in text
 
 
@@ -115,6 +154,8 @@ def test_secrets_do_not_show_when_settings_are_printed(environment: Any) -> None
     shown = repr(environment(**PRODUCTION))
     assert SECRET not in shown
     assert "mail-password" not in shown
+    assert "secret-of" not in shown
+    assert "secret-of" not in repr(environment(**RAZORPAY))
 
 
 def test_lists_are_separated_by_commas(environment: Any) -> None:

@@ -2,11 +2,11 @@
 
 import time
 from itertools import pairwise
-from uuid import RFC_4122
+from uuid import RFC_4122, uuid4
 
 import pytest
 
-from app.core.ids import uuid7
+from app.core.ids import born_at, uuid7
 
 
 def test_an_id_is_a_uuid_of_version_7() -> None:
@@ -18,6 +18,16 @@ def test_an_id_tells_the_millisecond_of_its_birth() -> None:
     before = time.time_ns() // 1_000_000
     born = uuid7().int >> 80
     assert before <= born <= time.time_ns() // 1_000_000
+
+
+def test_the_birth_of_an_id_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.ids.time.time_ns", lambda: 1_800_000_000_123_456_789)
+    assert born_at(uuid7()) == 1_800_000_000.123
+
+
+def test_an_id_of_another_version_tells_no_birth() -> None:
+    with pytest.raises(ValueError, match="UUIDv7"):
+        born_at(uuid4())
 
 
 def test_ids_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,16 +10,11 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
+from app.core.config import ProviderName as ProviderName
 from app.core.errors import Problem, Unavailable
 
 TOLERANCE_SECONDS: Final = 300
-"""How far a webhook's timestamp may lie in the past or in the future."""
-
-
-class ProviderName(StrEnum):
-    SANDBOX = "sandbox"
-    STRIPE = "stripe"
-    RAZORPAY = "razorpay"
+"""How far the time at which a webhook was signed may lie in the past or in the future."""
 
 
 class ProviderAway(Unavailable):
@@ -118,8 +113,9 @@ class PaymentProvider(Protocol):
         """Check the signature over the raw body, and the time, then translate. `headers` have lower-case names; `now`
         is in seconds since 1970.
 
-        Raises `SignatureRefused`: forged, unsigned, older or newer than `TOLERANCE_SECONDS`. A signed body that makes
-        no sense is a `Notice` of the kind `OTHER`.
+        Raises `SignatureRefused`: forged, unsigned, signed longer than `TOLERANCE_SECONDS` ago or ahead. A provider that
+        signs no time (Razorpay) documents what it holds against age instead. A signed body that makes no sense is a
+        `Notice` of the kind `OTHER`.
         """
 
     async def close(self) -> None:
