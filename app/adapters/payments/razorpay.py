@@ -77,7 +77,7 @@ class _Line(requests.Session):
             raise _Away(type(error).__name__) from None
         if answer.status_code in _UNDECIDED or 300 <= answer.status_code < 400 or answer.status_code >= 500:
             raise _Away("status", answer.status_code)
-        if reading.document(answer.text) is None:
+        if reading.document(answer.content.decode("utf-8", "replace")) is None:
             raise _Away("undocumented_answer", answer.status_code)
         return answer
 
@@ -85,10 +85,10 @@ class _Line(requests.Session):
 class Razorpay:
     """The adapter. Asking again is safe:
 
-    - A Payment Link's `reference_id` is unique for ever. Razorpay does not answer a second request for it with the first
-      link, it refuses; then the link is looked up by that id, and compared, because the filter is theirs.
-    - A refund is sent with the header `X-Refund-Idempotency`, which the SDK lets through. How long Razorpay remembers it
-      is not documented, so the refunds of the payment are looked through first; the header stops two at once.
+    - A Payment Link's `reference_id` is unique for ever. A second request for it is refused, not answered with the
+      first link; then the link is looked up by that id, and compared, because the filter is theirs.
+    - A refund is sent with the header `X-Refund-Idempotency`, which the SDK lets through. How long Razorpay remembers
+      it is not documented, so the refunds of the payment are looked through first; the header stops two at once.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -148,9 +148,9 @@ class Razorpay:
         """The port's promise, with two differences that follow from what Razorpay signs: the body, and nothing else.
 
         *The id of the event* comes in the header `x-razorpay-event-id`, which is not signed: whoever has seen one
-        webhook could send it again under a new id. So the header is not read. The id is a digest of what makes the event
-        in the signed body: its name, the id of its entity and `created_at`. These are the same when Razorpay sends it
-        again, and an entity is paid, expired, refunded once.
+        webhook could send it again under a new id. So the header is not read. The id is a digest of what makes the
+        event in the signed body: its name, the id of its entity and `created_at`. These are the same when Razorpay
+        sends it again, and an entity is paid, expired, refunded once.
 
         *The time of signing* is not sent. `created_at` is no substitute: of a Payment Link's events it is the birth of
         the link, of a refund's the birth of the refund, minutes to days before, and it stays when Razorpay sends the
@@ -250,7 +250,8 @@ def _notice(event: dict[str, Any] | None, body: bytes, *, readable: bool) -> Not
     if kind is NoticeKind.OTHER:
         return Notice(event_id=event_id, kind=kind, name=name)
     if noun == "payment_link":
-        payment_id, amount = reading.at(thing, "reference_id"), reading.at(thing, "amount_paid")
+        payment_id = reading.at(thing, "reference_id")
+        amount = reading.at(thing, "amount_paid" if kind is NoticeKind.PAID else "amount")
         reference = reading.at(event, "payload", "payment", "entity", "id")
     else:
         payment_id, amount = reading.at(thing, "notes", "payment_id"), reading.at(thing, "amount")

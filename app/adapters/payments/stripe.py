@@ -139,7 +139,7 @@ class Stripe:
         return _notice(event, body)
 
     async def close(self) -> None:
-        await self._http.close_async()
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # the SDK forgot the annotation
 
     async def _ask(self, answer: Awaitable[stripe.StripeObject]) -> dict[str, Any]:
         """The answer as plain data. Raises `ProviderAway` or `ProviderRefused`, neither of which leads back to the

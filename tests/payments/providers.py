@@ -1,0 +1,89 @@
+"""The adapters, connected to fakes of their providers over the loopback."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from app.adapters.payments.port import Order, RefundOrder
+from app.adapters.payments.razorpay import Razorpay
+from app.adapters.payments.stripe import Stripe
+from app.core.config import ProviderName, Settings
+from app.core.ids import uuid7
+from tests.conftest import serving
+from tests.support.fake_providers import FakeRazorpay, FakeStripe
+
+PATIENCE_SECONDS = 0.6
+"""How long the adapters wait in tests."""
+BOUND_SECONDS = 4 * PATIENCE_SECONDS
+"""Two requests, and a machine that is busy."""
+
+
+def stripe_settings(**changed: Any) -> Settings:
+    return Settings(
+        payment_provider=ProviderName.STRIPE,
+        payment_provider_seconds=PATIENCE_SECONDS,
+        **{
+            "stripe_secret_key": SecretStr(FakeStripe.KEY),
+            "stripe_webhook_secret": SecretStr(FakeStripe.WEBHOOK_SECRET),
+        }
+        | changed,
+    )
+
+
+def razorpay_settings(**changed: Any) -> Settings:
+    return Settings(
+        payment_provider=ProviderName.RAZORPAY,
+        payment_provider_seconds=PATIENCE_SECONDS,
+        **{
+            "razorpay_key_id": FakeRazorpay.KEY_ID,
+            "razorpay_key_secret": SecretStr(FakeRazorpay.KEY_SECRET),
+            "razorpay_webhook_secret": SecretStr(FakeRazorpay.WEBHOOK_SECRET),
+        }
+        | changed,
+    )
+
+
+@asynccontextmanager
+async def connected_stripe(fake: FakeStripe, **changed: Any) -> AsyncIterator[Stripe]:
+    async with serving(fake.app) as url:
+        adapter = Stripe(stripe_settings(stripe_api_url=url, **changed))
+        try:
+            yield adapter
+        finally:
+            await adapter.close()
+
+
+@asynccontextmanager
+async def connected_razorpay(fake: FakeRazorpay, **changed: Any) -> AsyncIterator[Razorpay]:
+    async with serving(fake.app) as url:
+        adapter = Razorpay(razorpay_settings(razorpay_api_url=url, **changed))
+        try:
+            yield adapter
+        finally:
+            await adapter.close()
+
+
+def order(**changed: Any) -> Order:
+    usual = {
+        "payment_id": uuid7(),
+        "amount_minor": 50_000,
+        "currency": "INR",
+        "description": "Wallet top-up",
+        "return_url": "https://bazaar.example/paid",
+        "expires_in_seconds": 1800,
+    }
+    return Order(**usual | changed)
+
+
+def refund_order(payment_id: UUID, reference: str, amount_minor: int = 20_000, **changed: Any) -> RefundOrder:
+    usual = {
+        "refund_id": uuid7(),
+        "payment_id": payment_id,
+        "reference": reference,
+        "amount_minor": amount_minor,
+        "currency": "INR",
+    }
+    return RefundOrder(**usual | changed)
