@@ -5,15 +5,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from pydantic import SecretStr
-
 from app.adapters.payments.port import Order, RefundOrder
 from app.adapters.payments.razorpay import Razorpay
 from app.adapters.payments.stripe import Stripe
 from app.core.config import ProviderName, Settings
 from app.core.ids import uuid7
 from tests.conftest import serving
-from tests.support.fake_providers import FakeRazorpay, FakeStripe
+from tests.support.fake_razorpay import FakeRazorpay
+from tests.support.fake_stripe import FakeStripe
 
 PATIENCE_SECONDS = 0.6
 """How long the adapters wait in tests."""
@@ -22,28 +21,24 @@ BOUND_SECONDS = 4 * PATIENCE_SECONDS
 
 
 def stripe_settings(**changed: Any) -> Settings:
-    return Settings(
-        payment_provider=ProviderName.STRIPE,
-        payment_provider_seconds=PATIENCE_SECONDS,
-        **{
-            "stripe_secret_key": SecretStr(FakeStripe.KEY),
-            "stripe_webhook_secret": SecretStr(FakeStripe.WEBHOOK_SECRET),
-        }
-        | changed,
-    )
+    values: dict[str, Any] = {
+        "payment_provider": ProviderName.STRIPE,
+        "payment_provider_seconds": PATIENCE_SECONDS,
+        "stripe_secret_key": FakeStripe.KEY,
+        "stripe_webhook_secret": FakeStripe.WEBHOOK_SECRET,
+    }
+    return Settings(**values | changed)
 
 
 def razorpay_settings(**changed: Any) -> Settings:
-    return Settings(
-        payment_provider=ProviderName.RAZORPAY,
-        payment_provider_seconds=PATIENCE_SECONDS,
-        **{
-            "razorpay_key_id": FakeRazorpay.KEY_ID,
-            "razorpay_key_secret": SecretStr(FakeRazorpay.KEY_SECRET),
-            "razorpay_webhook_secret": SecretStr(FakeRazorpay.WEBHOOK_SECRET),
-        }
-        | changed,
-    )
+    values: dict[str, Any] = {
+        "payment_provider": ProviderName.RAZORPAY,
+        "payment_provider_seconds": PATIENCE_SECONDS,
+        "razorpay_key_id": FakeRazorpay.KEY_ID,
+        "razorpay_key_secret": FakeRazorpay.KEY_SECRET,
+        "razorpay_webhook_secret": FakeRazorpay.WEBHOOK_SECRET,
+    }
+    return Settings(**values | changed)
 
 
 @asynccontextmanager
@@ -67,7 +62,7 @@ async def connected_razorpay(fake: FakeRazorpay, **changed: Any) -> AsyncIterato
 
 
 def order(**changed: Any) -> Order:
-    usual = {
+    usual: dict[str, Any] = {
         "payment_id": uuid7(),
         "amount_minor": 50_000,
         "currency": "INR",
@@ -79,7 +74,7 @@ def order(**changed: Any) -> Order:
 
 
 def refund_order(payment_id: UUID, reference: str, amount_minor: int = 20_000, **changed: Any) -> RefundOrder:
-    usual = {
+    usual: dict[str, Any] = {
         "refund_id": uuid7(),
         "payment_id": payment_id,
         "reference": reference,

@@ -15,7 +15,8 @@ from app.adapters.payments.port import Notice, NoticeKind, ProviderAway, Provide
 from app.adapters.payments.razorpay import Razorpay
 from app.core.ids import uuid7
 from tests.payments.providers import BOUND_SECONDS, connected_razorpay, order, razorpay_settings, refund_order
-from tests.support.fake_providers import FakeRazorpay, Fault
+from tests.support.fake_providers import Fault
+from tests.support.fake_razorpay import FakeRazorpay
 
 
 @pytest.fixture
