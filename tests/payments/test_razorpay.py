@@ -128,11 +128,15 @@ async def test_a_refund_names_the_money_and_us(razorpay: Razorpay, fake: FakeRaz
     assert refund["notes"] == {"refund_id": str(asked.refund_id), "payment_id": str(payment_id)}
 
 
-async def test_a_refund_is_made_once_however_often_it_is_asked_for(razorpay: Razorpay, fake: FakeRazorpay) -> None:
-    # Given a refund
+async def test_a_refund_whose_answer_was_lost_is_made_once(razorpay: Razorpay, fake: FakeRazorpay) -> None:
+    # Given a refund that was made, and whose answer did not come
     payment_id, reference = await paid(razorpay, fake)
     asked = refund_order(payment_id, reference)
-    refund = await razorpay.refund(asked)
+    fake.fault, fake.faultless = Fault.LOSE_THE_ANSWER, {"GET"}
+    with pytest.raises(ProviderAway):
+        await razorpay.refund(asked)
+    fake.fault = None
+    [refund] = fake.refunds
     # When it is asked for again: at once, at the same time as others, and when Razorpay has forgotten the key
     again = await asyncio.gather(*(razorpay.refund(asked) for _ in range(5)))
     fake.forget_idempotency_keys()
@@ -172,6 +176,29 @@ async def test_a_reference_that_is_none_of_razorpays_is_not_sent(
     with pytest.raises(ProviderRefused):
         await razorpay.refund(refund_order(uuid7(), reference))
     assert not fake.requests
+
+
+@pytest.mark.parametrize("fault", sorted(set(Fault) - {Fault.LOSE_THE_ANSWER}))
+async def test_a_provider_that_fails_only_when_asked_to_refund_is_away(
+    razorpay: Razorpay, fake: FakeRazorpay, fault: Fault
+) -> None:
+    payment_id, reference = await paid(razorpay, fake)
+    fake.fault, fake.faultless = fault, {"GET"}
+    with pytest.raises(ProviderAway):
+        await razorpay.refund(refund_order(payment_id, reference))
+    assert not fake.refunds
+
+
+@pytest.mark.parametrize("fault", Fault)
+async def test_a_provider_that_fails_only_when_asked_for_the_page_that_exists_is_away(
+    razorpay: Razorpay, fake: FakeRazorpay, fault: Fault
+) -> None:
+    asked = order()
+    await razorpay.open_checkout(asked)
+    fake.fault, fake.faultless = fault, {"POST"}
+    with pytest.raises(ProviderAway):
+        await razorpay.open_checkout(asked)
+    assert len(fake.links) == 1
 
 
 @pytest.mark.parametrize("fault", Fault)

@@ -16,7 +16,8 @@ from app.adapters.payments.port import Notice, NoticeKind, ProviderAway, Provide
 from app.adapters.payments.stripe import Stripe
 from app.core.ids import uuid7
 from tests.payments.providers import BOUND_SECONDS, connected_stripe, order, refund_order, stripe_settings
-from tests.support.fake_providers import FakeStripe, Fault
+from tests.support.fake_providers import Fault
+from tests.support.fake_stripe import FakeStripe
 
 
 @pytest.fixture
@@ -128,7 +129,11 @@ async def test_a_refund_whose_answer_was_lost_is_made_once(stripe: Stripe, fake:
     # Given a refund that was made, and whose answer did not come
     payment_id, intent = await paid(stripe, fake)
     asked = refund_order(payment_id, intent)
-    reference = await stripe.refund(asked)
+    fake.fault, fake.faultless = Fault.LOSE_THE_ANSWER, {"GET"}
+    with pytest.raises(ProviderAway):
+        await stripe.refund(asked)
+    fake.fault = None
+    [reference] = fake.refunds
     # When it is asked for again: at once, at the same time as others, and when Stripe has forgotten the key
     again = await asyncio.gather(*(stripe.refund(asked) for _ in range(5)))
     fake.forget_idempotency_keys()
@@ -158,6 +163,17 @@ async def test_no_more_goes_back_than_was_paid(stripe: Stripe, fake: FakeStripe)
 async def test_a_refund_of_an_unknown_payment_is_refused(stripe: Stripe, fake: FakeStripe) -> None:
     with pytest.raises(ProviderRefused, match="No such payment_intent"):
         await stripe.refund(refund_order(uuid7(), "pi_unknown"))
+    assert not fake.refunds
+
+
+@pytest.mark.parametrize("fault", sorted(set(Fault) - {Fault.LOSE_THE_ANSWER}))
+async def test_a_provider_that_fails_only_when_asked_to_refund_is_away(
+    stripe: Stripe, fake: FakeStripe, fault: Fault
+) -> None:
+    payment_id, intent = await paid(stripe, fake)
+    fake.fault, fake.faultless = fault, {"GET"}
+    with pytest.raises(ProviderAway):
+        await stripe.refund(refund_order(payment_id, intent))
     assert not fake.refunds
 
 

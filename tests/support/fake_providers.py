@@ -62,6 +62,8 @@ class FakeProvider:
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
+        self.faultless: set[str] = set()
+        """Methods that work nevertheless."""
         self.requests: list[str] = []
         """Method and path of each that arrived."""
         self.app = Starlette(
@@ -78,18 +80,19 @@ class FakeProvider:
         async def answer(request: Request) -> Response:
             self.requests.append(f"{request.method} {request.url.path}")
             body = await request.body()
-            if misbehaved := _MISBEHAVED.get(self.fault) if self.fault else None:
+            fault = None if request.method in self.faultless else self.fault
+            if misbehaved := _MISBEHAVED.get(fault) if fault else None:
                 return misbehaved()
-            if self.fault is Fault.DRIP:
+            if fault is Fault.DRIP:
                 return StreamingResponse(_drip(), media_type="application/json")
-            if self.fault is Fault.HANG:
+            if fault is Fault.HANG:
                 return await _never(request)
             try:
                 self.check_key(request)
                 done: Response = JSONResponse(handler(request, body))
             except Refused as refused:
                 done = JSONResponse({"error": refused.error}, refused.status)
-            return await _never(request) if self.fault is Fault.LOSE_THE_ANSWER else done
+            return await _never(request) if fault is Fault.LOSE_THE_ANSWER else done
 
         return answer
 
