@@ -128,22 +128,22 @@ def test_what_stripe_did_not_sign_is_refused(stripe: Stripe, headers: dict[str, 
         stripe.read_webhook(headers, SESSION_PAID, NOW)
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"x-razorpay-signature": ""},
-        RAZORPAY.signed(LINK_PAID, "another secret"),
-        RAZORPAY.signed(LINK_PAID, ""),
-        {"x-razorpay-signature": RAZORPAY_SIGNATURE[:-1]},
-        {"x-razorpay-signature": RAZORPAY_SIGNATURE.upper()},
-        {"x-razorpay-signature": f"{RAZORPAY_SIGNATURE},{RAZORPAY_SIGNATURE}"},
-        {"x-razorpay-signature": RAZORPAY_SIGNATURE + "\n"},
-        {"x-razorpay-signature": "é" * 64},
-        {"stripe-signature": RAZORPAY_SIGNATURE},
-    ],
-    ids=str,
-)
+def razorpay_forgeries() -> dict[str, dict[str, str]]:
+    return {
+        "no header": {},
+        "empty": {"x-razorpay-signature": ""},
+        "another secret": RAZORPAY.signed(LINK_PAID, "another secret"),
+        "the empty secret": RAZORPAY.signed(LINK_PAID, ""),
+        "a part of it": {"x-razorpay-signature": RAZORPAY_SIGNATURE[:-1]},
+        "upper case": {"x-razorpay-signature": RAZORPAY_SIGNATURE.upper()},
+        "two": {"x-razorpay-signature": f"{RAZORPAY_SIGNATURE},{RAZORPAY_SIGNATURE}"},
+        "a line more": {"x-razorpay-signature": RAZORPAY_SIGNATURE + "\n"},
+        "not ASCII": {"x-razorpay-signature": "é" * 64},
+        "another header": {"stripe-signature": RAZORPAY_SIGNATURE},
+    }
+
+
+@pytest.mark.parametrize("headers", razorpay_forgeries().values(), ids=razorpay_forgeries())
 def test_what_razorpay_did_not_sign_is_refused(razorpay: Razorpay, headers: dict[str, str]) -> None:
     with pytest.raises(SignatureRefused):
         razorpay.read_webhook(headers, LINK_PAID, NOW)
@@ -269,7 +269,7 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize("body", NONSENSE, ids=[f"{body[:30]!r}" for body in NONSENSE])
+@pytest.mark.parametrize("body", NONSENSE, ids=range(len(NONSENSE)))
 def test_nonsense_that_is_rightly_signed_changes_nothing(stripe: Stripe, razorpay: Razorpay, body: bytes) -> None:
     began = time.monotonic()
     for notice in (stripe_reads(stripe, body), razorpay_reads(razorpay, body)):
