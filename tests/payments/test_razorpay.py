@@ -14,7 +14,14 @@ import pytest
 from app.adapters.payments.port import Notice, NoticeKind, ProviderAway, ProviderRefused
 from app.adapters.payments.razorpay import Razorpay
 from app.core.ids import uuid7
-from tests.payments.providers import BOUND_SECONDS, connected_razorpay, order, razorpay_settings, refund_order
+from tests.payments.providers import (
+    BOUND_SECONDS,
+    HASTY_SECONDS,
+    connected_razorpay,
+    order,
+    razorpay_settings,
+    refund_order,
+)
 from tests.support.fake_providers import Fault
 from tests.support.fake_razorpay import FakeRazorpay
 
@@ -27,6 +34,13 @@ def fake() -> FakeRazorpay:
 @pytest.fixture
 async def razorpay(fake: FakeRazorpay) -> AsyncIterator[Razorpay]:
     async with connected_razorpay(fake) as adapter:
+        yield adapter
+
+
+@pytest.fixture
+async def hasty(fake: FakeRazorpay) -> AsyncIterator[Razorpay]:
+    """The same account, with little patience."""
+    async with connected_razorpay(fake, payment_provider_seconds=HASTY_SECONDS) as adapter:
         yield adapter
 
 
@@ -65,12 +79,12 @@ async def test_a_page_lives_as_long_as_razorpay_allows_it(
     assert lives == pytest.approx(max(wanted_seconds, 16 * 60), abs=10)
 
 
-async def test_an_answer_that_was_lost_leaves_one_page(razorpay: Razorpay, fake: FakeRazorpay) -> None:
+async def test_an_answer_that_was_lost_leaves_one_page(razorpay: Razorpay, hasty: Razorpay, fake: FakeRazorpay) -> None:
     # Given an answer that did not come, though the page was made
     asked = order()
     fake.fault = Fault.LOSE_THE_ANSWER
     with pytest.raises(ProviderAway):
-        await razorpay.open_checkout(asked)
+        await hasty.open_checkout(asked)
     # When it is asked for again
     fake.fault = None
     checkout = await razorpay.open_checkout(asked)
@@ -128,13 +142,15 @@ async def test_a_refund_names_the_money_and_us(razorpay: Razorpay, fake: FakeRaz
     assert refund["notes"] == {"refund_id": str(asked.refund_id), "payment_id": str(payment_id)}
 
 
-async def test_a_refund_whose_answer_was_lost_is_made_once(razorpay: Razorpay, fake: FakeRazorpay) -> None:
+async def test_a_refund_whose_answer_was_lost_is_made_once(
+    razorpay: Razorpay, hasty: Razorpay, fake: FakeRazorpay
+) -> None:
     # Given a refund that was made, and whose answer did not come
     payment_id, reference = await paid(razorpay, fake)
     asked = refund_order(payment_id, reference)
     fake.fault, fake.faultless = Fault.LOSE_THE_ANSWER, {"GET"}
     with pytest.raises(ProviderAway):
-        await razorpay.refund(asked)
+        await hasty.refund(asked)
     fake.fault = None
     [refund] = fake.refunds
     # When it is asked for again: at once, at the same time as others, and when Razorpay has forgotten the key
@@ -180,34 +196,34 @@ async def test_a_reference_that_is_none_of_razorpays_is_not_sent(
 
 @pytest.mark.parametrize("fault", sorted(set(Fault) - {Fault.LOSE_THE_ANSWER}))
 async def test_a_provider_that_fails_only_when_asked_to_refund_is_away(
-    razorpay: Razorpay, fake: FakeRazorpay, fault: Fault
+    razorpay: Razorpay, hasty: Razorpay, fake: FakeRazorpay, fault: Fault
 ) -> None:
     payment_id, reference = await paid(razorpay, fake)
     fake.fault, fake.faultless = fault, {"GET"}
     with pytest.raises(ProviderAway):
-        await razorpay.refund(refund_order(payment_id, reference))
+        await hasty.refund(refund_order(payment_id, reference))
     assert not fake.refunds
 
 
 @pytest.mark.parametrize("fault", Fault)
 async def test_a_provider_that_fails_only_when_asked_for_the_page_that_exists_is_away(
-    razorpay: Razorpay, fake: FakeRazorpay, fault: Fault
+    razorpay: Razorpay, hasty: Razorpay, fake: FakeRazorpay, fault: Fault
 ) -> None:
     asked = order()
     await razorpay.open_checkout(asked)
     fake.fault, fake.faultless = fault, {"POST"}
     with pytest.raises(ProviderAway):
-        await razorpay.open_checkout(asked)
+        await hasty.open_checkout(asked)
     assert len(fake.links) == 1
 
 
 @pytest.mark.parametrize("fault", Fault)
 async def test_a_provider_that_does_not_answer_as_documented_is_away_within_a_bounded_time(
-    razorpay: Razorpay, fake: FakeRazorpay, fault: Fault
+    razorpay: Razorpay, hasty: Razorpay, fake: FakeRazorpay, fault: Fault
 ) -> None:
     payment_id, reference = await paid(razorpay, fake)
     fake.fault = fault
-    for asking in (razorpay.open_checkout(order()), razorpay.refund(refund_order(payment_id, reference))):
+    for asking in (hasty.open_checkout(order()), hasty.refund(refund_order(payment_id, reference))):
         began = time.monotonic()
         with pytest.raises(ProviderAway):
             await asking
@@ -232,7 +248,11 @@ async def test_wrong_keys_are_our_fault_and_do_not_decide_about_the_payment(
 
 
 async def test_no_secret_shows_in_an_error_or_in_the_log(
-    razorpay: Razorpay, fake: FakeRazorpay, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    razorpay: Razorpay,
+    hasty: Razorpay,
+    fake: FakeRazorpay,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
     errors: list[BaseException] = []
@@ -246,7 +266,7 @@ async def test_no_secret_shows_in_an_error_or_in_the_log(
     await fails(razorpay.open_checkout(order(amount_minor=0)))
     for fault in (Fault.HANG, Fault.BROKEN, Fault.GARBAGE):
         fake.fault = fault
-        await fails(razorpay.open_checkout(order()))
+        await fails(hasty.open_checkout(order()))
     # Then neither they nor what led to them show a secret; and the SDK has printed nothing
     for error in errors:
         assert error.__cause__ is None

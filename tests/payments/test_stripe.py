@@ -15,7 +15,14 @@ import pytest
 from app.adapters.payments.port import Notice, NoticeKind, ProviderAway, ProviderRefused
 from app.adapters.payments.stripe import Stripe
 from app.core.ids import uuid7
-from tests.payments.providers import BOUND_SECONDS, connected_stripe, order, refund_order, stripe_settings
+from tests.payments.providers import (
+    BOUND_SECONDS,
+    HASTY_SECONDS,
+    connected_stripe,
+    order,
+    refund_order,
+    stripe_settings,
+)
 from tests.support.fake_providers import Fault
 from tests.support.fake_stripe import FakeStripe
 
@@ -28,6 +35,13 @@ def fake() -> FakeStripe:
 @pytest.fixture
 async def stripe(fake: FakeStripe) -> AsyncIterator[Stripe]:
     async with connected_stripe(fake) as adapter:
+        yield adapter
+
+
+@pytest.fixture
+async def hasty(fake: FakeStripe) -> AsyncIterator[Stripe]:
+    """The same account, with little patience."""
+    async with connected_stripe(fake, payment_provider_seconds=HASTY_SECONDS) as adapter:
         yield adapter
 
 
@@ -84,12 +98,12 @@ async def test_asking_for_the_page_again_later_gives_the_same_page(stripe: Strip
     assert len(fake.sessions) == 1
 
 
-async def test_an_answer_that_was_lost_leaves_one_page(stripe: Stripe, fake: FakeStripe) -> None:
+async def test_an_answer_that_was_lost_leaves_one_page(stripe: Stripe, hasty: Stripe, fake: FakeStripe) -> None:
     # Given an answer that did not come, though the page was made
     asked = order()
     fake.fault = Fault.LOSE_THE_ANSWER
     with pytest.raises(ProviderAway):
-        await stripe.open_checkout(asked)
+        await hasty.open_checkout(asked)
     # When it is asked for again
     fake.fault = None
     checkout = await stripe.open_checkout(asked)
@@ -125,13 +139,13 @@ async def test_a_refund_names_the_money_and_us(stripe: Stripe, fake: FakeStripe)
     assert refund["metadata"] == {"refund_id": str(asked.refund_id), "payment_id": str(payment_id)}
 
 
-async def test_a_refund_whose_answer_was_lost_is_made_once(stripe: Stripe, fake: FakeStripe) -> None:
+async def test_a_refund_whose_answer_was_lost_is_made_once(stripe: Stripe, hasty: Stripe, fake: FakeStripe) -> None:
     # Given a refund that was made, and whose answer did not come
     payment_id, intent = await paid(stripe, fake)
     asked = refund_order(payment_id, intent)
     fake.fault, fake.faultless = Fault.LOSE_THE_ANSWER, {"GET"}
     with pytest.raises(ProviderAway):
-        await stripe.refund(asked)
+        await hasty.refund(asked)
     fake.fault = None
     [reference] = fake.refunds
     # When it is asked for again: at once, at the same time as others, and when Stripe has forgotten the key
@@ -168,22 +182,22 @@ async def test_a_refund_of_an_unknown_payment_is_refused(stripe: Stripe, fake: F
 
 @pytest.mark.parametrize("fault", sorted(set(Fault) - {Fault.LOSE_THE_ANSWER}))
 async def test_a_provider_that_fails_only_when_asked_to_refund_is_away(
-    stripe: Stripe, fake: FakeStripe, fault: Fault
+    stripe: Stripe, hasty: Stripe, fake: FakeStripe, fault: Fault
 ) -> None:
     payment_id, intent = await paid(stripe, fake)
     fake.fault, fake.faultless = fault, {"GET"}
     with pytest.raises(ProviderAway):
-        await stripe.refund(refund_order(payment_id, intent))
+        await hasty.refund(refund_order(payment_id, intent))
     assert not fake.refunds
 
 
 @pytest.mark.parametrize("fault", Fault)
 async def test_a_provider_that_does_not_answer_as_documented_is_away_within_a_bounded_time(
-    stripe: Stripe, fake: FakeStripe, fault: Fault
+    stripe: Stripe, hasty: Stripe, fake: FakeStripe, fault: Fault
 ) -> None:
     payment_id, intent = await paid(stripe, fake)
     fake.fault = fault
-    for asking in (stripe.open_checkout(order()), stripe.refund(refund_order(payment_id, intent))):
+    for asking in (hasty.open_checkout(order()), hasty.refund(refund_order(payment_id, intent))):
         began = time.monotonic()
         with pytest.raises(ProviderAway):
             await asking
@@ -208,7 +222,11 @@ async def test_wrong_keys_are_our_fault_and_do_not_decide_about_the_payment(
 
 
 async def test_no_secret_shows_in_an_error_or_in_the_log(
-    stripe: Stripe, fake: FakeStripe, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    stripe: Stripe,
+    hasty: Stripe,
+    fake: FakeStripe,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
     errors: list[BaseException] = []
@@ -222,7 +240,7 @@ async def test_no_secret_shows_in_an_error_or_in_the_log(
     await fails(stripe.open_checkout(order(amount_minor=0)))
     for fault in (Fault.HANG, Fault.BROKEN, Fault.GARBAGE):
         fake.fault = fault
-        await fails(stripe.open_checkout(order()))
+        await fails(hasty.open_checkout(order()))
     # Then neither they nor what led to them show a secret; and nothing was printed but our log
     for error in errors:
         assert error.__cause__ is None

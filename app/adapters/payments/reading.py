@@ -16,7 +16,7 @@ _MESSAGE_LENGTH: Final = 300
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _HIDDEN: Final = re.compile(
     r"\b(?:sk|rk|pk|whsec|rzp)_[A-Za-z0-9_*]+"  # keys
-    r"|[^\s@\"'<>]+@[^\s@\"'<>]+"  # mail addresses, UPI handles
+    r"|[^\s@\"'<>]+@[\w.-]*\w"  # mail addresses, UPI handles
     r"|(?<![\w-])\+?\d(?:[ -]?\d){7,}(?![\w-])"  # telephone and card numbers
 )
 
