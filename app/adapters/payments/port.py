@@ -113,9 +113,9 @@ class PaymentProvider(Protocol):
         """Check the signature over the raw body, and the time, then translate. `headers` have lower-case names; `now`
         is in seconds since 1970.
 
-        Raises `SignatureRefused`: forged, unsigned, signed longer than `TOLERANCE_SECONDS` ago or ahead. A provider
-        that signs no time (Razorpay) documents what it holds against age instead. A signed body that makes no sense is
-        a `Notice` of the kind `OTHER`.
+        Raises `SignatureRefused`: forged, unsigned, signed longer than `TOLERANCE_SECONDS` ago or ahead. The adapter of
+        a provider that signs no time (Razorpay) says what it holds against age instead. A signed body that makes no
+        sense is a `Notice` of the kind `OTHER`.
         """
 
     async def close(self) -> None:
