@@ -87,7 +87,5 @@ payouts = Table(
     Index("payouts_owner_id_index", "owner_id", "id"),
     Index("payouts_status_index", "status", "id"),
     # The wall behind "one at a time".
-    Index(
-        "payouts_one_requested", "owner_id", "currency", unique=True, postgresql_where=sql("status = 'REQUESTED'")
-    ),
+    Index("payouts_one_requested", "owner_id", "currency", unique=True, postgresql_where=sql("status = 'REQUESTED'")),
 )
