@@ -6,9 +6,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import bindparam, select
 
 from app.core.config import settings
+from app.core.database import Statement
 from app.jobs import clock
+from app.models.base import Timestamp
 from app.models.payouts import PayoutProfileStatus as ProfileStatus
 from app.models.payouts import PayoutStatus
 from app.services.payouts import schedule
@@ -49,9 +52,9 @@ async def next_payout(owner: Person) -> datetime | None:
     return None if due_at is None else datetime.fromisoformat(due_at)
 
 
-def payday(unit: str, zone: str, hour: int, now: datetime) -> datetime:
+def payday(unit: str, zone: str, hour: int, moment: datetime) -> datetime:
     """The next payday, worked out by the calendar: day by day until it fits."""
-    local = now.astimezone(ZoneInfo(zone))
+    local = moment.astimezone(ZoneInfo(zone))
     day = local.replace(hour=hour, minute=0, second=0, microsecond=0)
     while not (day > local and (day.weekday() == 0 if unit == "week" else day.day == 1)):
         day = (day.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=ZoneInfo(zone))
@@ -60,13 +63,17 @@ def payday(unit: str, zone: str, hour: int, now: datetime) -> datetime:
 
 @pytest.mark.parametrize("unit", ["week", "month"])
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Berlin"])
-async def test_the_next_payday_is_that_of_the_calendar(world: World, unit: str, zone: str) -> None:
-    """At whatever hour: the one that is just over leads to the next week or month."""
+@pytest.mark.parametrize("hour", [0, 6, 23])
+async def test_the_next_payday_is_that_of_the_calendar(world: World, hour: int, zone: str, unit: str) -> None:
+    """On any day of half a year, and around the hour itself: the one that has just come leads to the one after."""
+    payday_after = Statement(select(schedule.payday_after(bindparam("moment", type_=Timestamp))))
+    start = datetime(2025, 12, 20, hour, tzinfo=ZoneInfo(zone))
     async with world.platform.database.read() as session:
-        for hour in range(24):
-            before = datetime.now(UTC)
-            due_at = await session.scalar(schedule._NEXT_PAYDAY, unit=unit, zone=zone, hour=hour)
-            assert due_at in {payday(unit, zone, hour, now) for now in (before, datetime.now(UTC))}
+        for days in range(120):
+            for seconds in (-1, 0, 1):
+                moment = start + timedelta(days=days, seconds=seconds)
+                found = await session.scalar(payday_after, moment=moment, unit=unit, zone=zone, hour=hour)
+                assert found == payday(unit, zone, hour, moment), moment
 
 
 @pytest.mark.parametrize("status", list(ProfileStatus))

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Integer, Interval, Text, Uuid, bindparam, cast, func, literal, select
+from sqlalchemy import ColumnElement, Integer, Interval, Text, Uuid, bindparam, cast, func, literal, select
 
 from app.core.actor import CLOCK, Actor
 from app.core.config import settings
 from app.core.database import Session, Statement
 from app.kernel import deadlines
+from app.models.base import Timestamp
 from app.models.payouts import PayoutSchedule, payout_profiles
 from app.schemas.payouts import PayoutProfile
 from app.services.payouts import access, profiles, queries, requests
@@ -18,11 +19,18 @@ from app.services.payouts.queries import DEADLINE
 _UNITS: Final = {PayoutSchedule.WEEKLY: "week", PayoutSchedule.MONTHLY: "month"}
 _zone, _unit = bindparam("zone", type_=Text), bindparam("unit", type_=Text)
 _hours = func.make_interval(0, 0, 0, 0, bindparam("hour", type_=Integer))
-# Weeks begin on Monday, as ISO 8601 has it. Local times, so that the hour stays where summer time moves the clocks.
-_period = func.date_trunc(_unit, func.timezone(_zone, func.now()) - _hours)
-_NEXT_PAYDAY: Final = Statement(
-    select(func.timezone(_zone, _period + cast(literal("1 ", Text) + _unit, Interval) + _hours))
-)
+
+
+def payday_after(moment: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """The first hour of a payday that lies behind the moment.
+
+    Weeks begin on Monday, as ISO 8601 has it. Local times, so that the hour stays where summer time moves the clocks.
+    """
+    period = func.date_trunc(_unit, func.timezone(_zone, moment) - _hours)
+    return func.timezone(_zone, period + cast(literal("1 ", Text) + _unit, Interval) + _hours, type_=Timestamp)
+
+
+_NEXT_PAYDAY: Final = Statement(select(payday_after(func.now())))
 _LOCK_PROFILE: Final = Statement(
     select(payout_profiles.c.schedule)
     .where(payout_profiles.c.id == bindparam("owner_id"))
