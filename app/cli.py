@@ -30,6 +30,7 @@ from app.models.users import Role
 from app.schemas.users import Register
 from app.serve import serve as run_server
 from app.services.flows import town
+from app.services.payouts import profiles as payout_profiles
 from app.services.users import accounts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -154,6 +155,19 @@ def docs(folder: Path = Path("docs"), check: bool = False) -> None:
         elif not check:
             path.write_text(page, "utf-8")
     raise typer.Exit(1 if stale else 0)
+
+
+@app.command("reseal")
+def reseal_personal_data() -> None:
+    """Seal stored bank account numbers under the first of the secret keys: before an old key is taken away."""
+
+    async def reseal(configured: Settings) -> int:
+        async with open_platform(configured) as platform:
+            return await payout_profiles.reseal(platform)
+
+    with _servers() as configured:
+        done = asyncio.run(reseal(configured))
+    console.print(f"{done} bank accounts are sealed under the first key.")
 
 
 @ledger_commands.command("verify")

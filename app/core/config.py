@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
+from zoneinfo import ZoneInfo
 
 from limits import parse_many
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
@@ -21,11 +22,22 @@ def _allowance(value: str) -> str:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError) as error:
+        raise ValueError("is no time zone, such as Asia/Kolkata") from error
+    return value
+
+
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
 Allowance = Annotated[str, AfterValidator(_allowance)]
 """How often something may be tried, such as "10/15 minutes"; several joined by ";"."""
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
 class Environment(StrEnum):
@@ -140,6 +152,15 @@ class Settings(BaseSettings):
     """Empty for Razorpay's own; no slash at the end."""
     razorpay_webhook_age_seconds: Seconds = 15 * 24 * 3600
     """How old the newest time in a signed webhook of Razorpay's may be; the default is how far back they resend."""
+    statement_period_seconds: Seconds = 366 * 24 * 3600
+    """The longest period of one exported statement."""
+    payout_minimum_minor: Count = 100_00
+    payout_maximum_minor: Count = 10_00_000_00
+    payout_profile_changes: Allowance = "10/day"
+    """How often somebody may hand in bank data, which admins then have to look at."""
+    payout_time_zone: TimeZone = "Asia/Kolkata"
+    payout_hour: int = Field(6, ge=0, le=23)
+    """When scheduled payouts are made: on Mondays, or on the first of the month."""
 
     ticket_seconds: Seconds = 30
     resume_seconds: Seconds = 7 * 24 * 3600

@@ -13,6 +13,15 @@ AMOUNT_LIMIT: Final = 1_000_000_000_000_00
 """The largest amount that any request may name, in minor units: far below what a 64-bit balance can hold."""
 
 
+_MINOR_DIGITS: Final = 2
+
+
+def decimal(amount_minor: int) -> str:
+    """Minor units as people write them: -1050 is "-10.50". Every currency of the house has hundredths."""
+    whole, rest = divmod(abs(amount_minor), 10**_MINOR_DIGITS)
+    return f"{'-' if amount_minor < 0 else ''}{whole}.{rest:0{_MINOR_DIGITS}d}"
+
+
 class InsufficientFunds(Conflict):
     code, title = "insufficient_funds", "The wallet does not hold enough."
 

@@ -13,6 +13,9 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jose import JWTError, jwt
 
 from app.core.config import Settings
@@ -129,6 +132,46 @@ class Signatures:
     @staticmethod
     def _code(key: bytes, parts: tuple[str, ...]) -> str:
         return urlsafe_b64encode(hmac.digest(key, "\n".join(parts).encode(), "sha256")).rstrip(b"=").decode()
+
+
+class Unsealable(Exception):
+    """No key of ours sealed this, or it was sealed for another owner."""
+
+
+class Seals:
+    """Personal data at rest: authenticated encryption with keys of its own, derived from the secret keys.
+
+    The first secret seals, all open. What was sealed names its owner, so that a sealed value which somebody copies to
+    another row opens there no more than one that somebody forged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._keys = MultiFernet([_sealing_key(key.get_secret_value().encode()) for key in settings.secret_keys])
+
+    def seal(self, value: str, owner_id: UUID) -> bytes:
+        return self._keys.encrypt(owner_id.bytes + value.encode())
+
+    def open(self, sealed: bytes, owner_id: UUID) -> str:
+        """The value, or `Unsealable`."""
+        try:
+            content = self._keys.decrypt(sealed)
+        except InvalidToken as error:
+            raise Unsealable() from error
+        if content[:16] != owner_id.bytes:
+            raise Unsealable()
+        return content[16:].decode()
+
+    def renew(self, sealed: bytes) -> bytes:
+        """The same value under the first key, or `Unsealable`: for before an old key is taken away."""
+        try:
+            return self._keys.rotate(sealed)
+        except InvalidToken as error:
+            raise Unsealable() from error
+
+
+def _sealing_key(secret: bytes) -> Fernet:
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"localbazaar/personal-data").derive(secret)
+    return Fernet(urlsafe_b64encode(derived))
 
 
 def opaque_token() -> str:

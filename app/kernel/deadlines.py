@@ -5,10 +5,12 @@ is guarded by `still_due`, because somebody may be moving the deadline at the ve
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, func, literal_column, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.database import Session, Statement
 from app.core.errors import NotFound
@@ -73,6 +75,30 @@ _POSTPONE = Statement(
         + literal_column("interval '1 second'") * func.least(func.power(2, func.least(deadlines.c.failures, 12)), 3600),
     )
 )
+
+
+_set = upsert(deadlines).values(
+    {name: bindparam(name, type_=deadlines.c[name].type) for name in ("subject_id", "kind", "subject_type", "due_at")}
+)
+_SET = Statement(
+    _set.on_conflict_do_update(
+        index_elements=["subject_id", "kind"], set_={"due_at": _set.excluded.due_at, "failures": 0}
+    )
+)
+_CLEAR = Statement(delete(deadlines).where(*_named))
+
+
+async def set_at(session: Session, subject: tuple[str, UUID], kind: str, due_at: datetime) -> None:
+    """Set or move a deadline to a time of the calendar, which no number of seconds from now would name.
+
+    The caller holds the lock of the subject's row, as a transition does.
+    """
+    await session.execute(_SET, subject_type=subject[0], subject_id=subject[1], kind=kind, due_at=due_at)
+
+
+async def clear(session: Session, subject_id: UUID, kind: str) -> None:
+    """Take a deadline away. The caller holds the lock of the subject's row."""
+    await session.execute(_CLEAR, subject_id=subject_id, kind=kind)
 
 
 async def work_off_one(session: Session) -> tuple[UUID, str] | None:

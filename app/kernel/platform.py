@@ -12,7 +12,7 @@ from app.adapters.storage import Storage
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.limits import Limits
-from app.core.security import AccessTokens, Keys, Passwords, Signatures
+from app.core.security import AccessTokens, Keys, Passwords, Seals, Signatures
 from app.core.tasks import end
 from app.core.valkey import Valkey
 from app.kernel.jobs import enqueue
@@ -28,6 +28,7 @@ class Platform:
     tokens: AccessTokens
     signatures: Signatures
     codes: Keys
+    seals: Seals
     storage: Storage
     messengers: Messengers
     payments: Mapping[str, PaymentProvider]
@@ -48,6 +49,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         tokens=AccessTokens(settings, keys),
         signatures=Signatures(keys),
         codes=keys,
+        seals=Seals(settings),
         storage=Storage(settings),
         messengers=Messengers(settings, valkey.client),
         payments=payment_providers(settings, database, enqueue),

@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, status
+from fastapi.responses import StreamingResponse
 
 from app.routers.dependencies import OnlyOnce, Provider, Reading, SignedIn, ThePlatform, Writing
 from app.routers.problems import documented
@@ -11,13 +12,13 @@ from app.schemas.base import Done, Page
 from app.schemas.notifications import Feed, FeedPage, Read
 from app.schemas.providers import ApplyAsProvider, OfferServices, ProviderProfile, UpdateProvider
 from app.schemas.users import ChangeContact, ConfirmContact, UpdateProfile, User
-from app.schemas.wallets import Wallet, WalletEntry, WalletPage
+from app.schemas.wallets import ExportStatement, Wallet, WalletEntry, WalletPage
 from app.services.notifications import feed
 from app.services.providers import onboarding
 from app.services.providers import queries as providers
 from app.services.users import accounts
 from app.services.users import queries as users
-from app.services.wallets import wallets
+from app.services.wallets import statements, wallets
 
 router = APIRouter(prefix="/api/v1", tags=["me"])
 
@@ -85,6 +86,24 @@ async def list_wallet_entries(
 ) -> Page[WalletEntry]:
     """The wallet's statement, newest first."""
     return await wallets.statement(session, actor.user_id, page)
+
+
+@router.get(
+    "/wallet/entries.csv",
+    response_class=StreamingResponse,
+    responses=documented(401) | {200: {"content": {"text/csv": {}}, "description": "One line for each movement."}},
+)
+async def export_wallet_entries(
+    session: Reading, actor: SignedIn, wanted: Annotated[ExportStatement, Query()]
+) -> StreamingResponse:
+    """The statement of a period of up to a year, oldest first, with the running balance; RFC 4180."""
+    lines = await statements.exported(session, actor.user_id, wanted)
+    headers = {
+        "Content-Disposition": f'attachment; filename="statement-{wanted.currency}.csv"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
+    return StreamingResponse(lines, headers=headers, media_type="text/csv; charset=utf-8; header=present")
 
 
 @router.get("/notifications", responses=documented(401))

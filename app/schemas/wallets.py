@@ -3,7 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from app.schemas.base import Amount, Answer, Currency, PageQuery, Paragraph, Payload
+from pydantic import Field
+
+from app.schemas.base import Amount, Answer, Currency, Moment, PageQuery, Paragraph, Payload, Word
 
 
 class Balance(Answer):
@@ -35,4 +37,16 @@ class TopUp(Payload):
 
 
 class WalletPage(PageQuery):
-    """No filters."""
+    """Filters of the statement: `from` is part of the period, `to` is not."""
+
+    since: Moment | None = Field(None, alias="from")
+    until: Moment | None = Field(None, alias="to")
+    kind: Word | None = None
+
+
+class ExportStatement(Payload):
+    """The period of an export: `from` is part of it, `to` (now, if left out) is not."""
+
+    since: Moment = Field(alias="from")
+    until: Moment | None = Field(None, alias="to")
+    currency: Currency = "INR"

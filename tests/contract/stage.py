@@ -7,11 +7,13 @@ from typing import Any
 import httpx
 
 from app.core.actor import Actor
+from app.models.payouts import PayoutStatus
 from app.models.users import Role
 from app.schemas.providers import ApplyAsProvider
 from app.services.providers import onboarding
 from app.services.regions import administration as regions
 from tests.payments.steps import paid, top_up
+from tests.payouts.steps import hand_in, payout_of, with_profile
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
@@ -88,6 +90,9 @@ async def set_stage(world: World) -> Stage:
     suspended, provider_suspended = await world.person(), await world.provider()
     for path, person in (("admin/users", suspended), ("providers", provider_suspended)):
         await admin.post(f"/api/v1/{path}/{person.id}/suspend", {"reason": "for the test"})
+    payouts = [await payout_of(world, await with_profile(world), status) for status in PayoutStatus]
+    for person in (customer, victims[2]):
+        await hand_in(person)
     photo, proof, document = [
         await person.upload(purpose)
         for person, purpose in ((customer, "photo"), (winner, "proof"), (victims[1], "document"))
@@ -103,6 +108,7 @@ async def set_stage(world: World) -> Stage:
         "provider_id": [str(person.id) for person in (applicant, provider_suspended, victims[0], provider)],
         "user_id": [str(person.id) for person in (suspended, *victims[1:])],
         "file_id": [photo, proof, document],
+        "payout_id": payouts,
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
         "region_id": [str(world.region_id)],
@@ -126,6 +132,7 @@ async def set_stage(world: World) -> Stage:
         "longitude": HERE.longitude,
         "file": picture(),
         "completionProof": picture(),
+        "revision": 1,
         "email": customer.email,
         "password": PASSWORD,
         "phone": "+919876543210",

@@ -102,6 +102,9 @@ def test_production_without_any_secret_is_refused(environment: Any) -> None:
         ("LOCALBAZAAR_LOGIN_TRIES_PER_ACCOUNT", "a few"),
         ("LOCALBAZAAR_SIGN_UPS_PER_ADDRESS", "20 an hour"),
         ("LOCALBAZAAR_MAIL_SENDER", "pigeon"),
+        ("LOCALBAZAAR_PAYOUT_TIME_ZONE", "India/Pune"),
+        ("LOCALBAZAAR_PAYOUT_TIME_ZONE", "../etc/passwd"),
+        ("LOCALBAZAAR_PAYOUT_HOUR", "24"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_the_name_of_its_variable(

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app.core.config import DEVELOPMENT_SECRET, Settings
 from app.core.errors import Unauthenticated
-from app.core.security import AccessTokens, Keys, Passwords, Signatures, digest, opaque_token
+from app.core.security import AccessTokens, Keys, Passwords, Seals, Signatures, Unsealable, digest, opaque_token
 
 USER, SESSION = uuid4(), uuid4()
 OLD, NEW = "the key of last year, long enough for HS256", "the key of this year, long enough for HS256"
@@ -230,6 +230,43 @@ def test_links_outlive_a_rotation_of_keys() -> None:
 def test_each_purpose_has_a_key_of_its_own() -> None:
     keys = Keys(settings_with(secret_keys=(SecretStr(DEVELOPMENT_SECRET),)))
     assert len({keys.derived(purpose)[0] for purpose in ("access-token", "signed-link", "one-time-code")}) == 3
+
+
+def seals_of(*secrets: str) -> Seals:
+    return Seals(settings_with(secret_keys=tuple(SecretStr(secret) for secret in secrets)))
+
+
+def test_what_is_sealed_opens_for_its_owner_alone() -> None:
+    seals = seals_of(OLD)
+    sealed = seals.seal("123456789012", USER)
+    assert seals.open(sealed, USER) == "123456789012"
+    assert b"123456789012" not in sealed
+    assert sealed != seals.seal("123456789012", USER)
+    with pytest.raises(Unsealable):
+        seals.open(sealed, SESSION)
+
+
+@pytest.mark.parametrize("place", [0, 9, 20, -1])
+def test_what_was_tampered_with_does_not_open(place: int) -> None:
+    seals = seals_of(OLD)
+    broken = bytearray(seals.seal("123456789012", USER))
+    broken[place] ^= 1
+    for content in (bytes(broken), b"", b"123456789012"):
+        with pytest.raises(Unsealable):
+            seals.open(content, USER)
+        with pytest.raises(Unsealable):
+            seals.renew(content)
+
+
+def test_seals_outlive_a_rotation_of_keys() -> None:
+    # Given a value sealed under the old key, when a new one comes first, then it opens still
+    sealed = seals_of(OLD).seal("123456789012", USER)
+    both = seals_of(NEW, OLD)
+    assert both.open(sealed, USER) == "123456789012"
+    # And it opens without the old key only once it was sealed anew
+    with pytest.raises(Unsealable):
+        seals_of(NEW).open(sealed, USER)
+    assert seals_of(NEW).open(both.renew(sealed), USER) == "123456789012"
 
 
 def test_opaque_tokens_are_long_and_never_the_same() -> None:

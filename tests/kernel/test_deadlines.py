@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -217,6 +217,25 @@ async def test_putting_off_does_not_bring_forward_what_somebody_moved(world: Wor
     failures, seconds = (await left(world))[subject_id]
     assert failures == 0
     assert seconds > 29 * 86_400
+
+
+async def test_a_deadline_is_set_to_a_time_moved_and_cleared(world: World, handled: Counter[UUID]) -> None:
+    # Given a deadline that failed before
+    subject_id = await due(world, "works", failures=3)
+    # When it is set to times of the calendar, then it stands at the last one, as if it had never failed
+    async with world.platform.database.write() as session:
+        for day in (1, 2):
+            due_at = datetime.now(UTC) + timedelta(days=day)
+            await deadlines.set_at(session, (NOUN, subject_id), "works", due_at)
+    failures, seconds = (await left(world))[subject_id]
+    assert failures == 0
+    assert abs(seconds - 2 * 86_400) < 5
+    # When it is cleared, then it and no other is gone
+    other = await due(world, "works")
+    async with world.platform.database.write() as session:
+        await deadlines.clear(session, subject_id, "works")
+        await deadlines.clear(session, other, "breaks")
+    assert (await left(world)).keys() == {other}
 
 
 async def test_what_is_due_is_found_by_its_index(world: World) -> None:

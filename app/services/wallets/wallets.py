@@ -3,7 +3,7 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, bindparam, exists, select
+from sqlalchemy import BigInteger, Text, bindparam, exists, or_, select
 
 from app.core.actor import Actor
 from app.core.config import settings
@@ -11,6 +11,7 @@ from app.core.database import ReadSession, Session, Statement
 from app.core.errors import NotFound, Unprocessable
 from app.core.pagination import decode, next_cursor
 from app.kernel import ledger
+from app.models.base import Timestamp
 from app.models.ledger import AccountKind, accounts, entries, postings
 from app.models.users import users
 from app.schemas.base import Page
@@ -26,6 +27,8 @@ _BALANCES = Statement(
     .where(accounts.c.owner_id == bindparam("owner_id"), accounts.c.kind == AccountKind.WALLET.value)
     .order_by(accounts.c.currency)
 )
+_since, _until = bindparam("since", type_=Timestamp), bindparam("until", type_=Timestamp)
+_kind = bindparam("kind", type_=Text)
 _ENTRIES = Statement(
     select(
         entries.c.id,
@@ -44,6 +47,9 @@ _ENTRIES = Statement(
         accounts.c.owner_id == bindparam("owner_id"),
         accounts.c.kind == AccountKind.WALLET.value,
         postings.c.id < bindparam("before", type_=BigInteger),
+        or_(_since.is_(None), entries.c.created_at >= _since),
+        or_(_until.is_(None), entries.c.created_at < _until),
+        or_(_kind.is_(None), entries.c.kind == _kind),
     )
     .order_by(postings.c.id.desc())
     .limit(bindparam("rows"))
@@ -63,7 +69,8 @@ async def wallet(session: ReadSession, owner_id: UUID) -> Wallet:
 async def statement(session: ReadSession, owner_id: UUID, wanted: WalletPage) -> Page[WalletEntry]:
     """The movements, newest first: one for each posting, of which an entry may have several for one owner."""
     before = min(decode(wanted.cursor).int, _NEWEST)
-    rows = await session.all(_ENTRIES, owner_id=owner_id, before=before, rows=wanted.limit + 1)
+    filters = wanted.model_dump(include={"since", "until", "kind"})
+    rows = await session.all(_ENTRIES, owner_id=owner_id, before=before, rows=wanted.limit + 1, **filters)
     items = [WalletEntry.model_validate(dict(row)) for row in rows[: wanted.limit]]
     keys = [{"id": UUID(int=row["posting_id"])} for row in rows]
     return Page(items=items, next_cursor=next_cursor(keys, wanted.limit))

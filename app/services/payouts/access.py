@@ -1,0 +1,43 @@
+"""Who is who for payouts, and the lock that makes one owner's doings queue up."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, bindparam, select
+
+from app.core.database import Session, Statement
+from app.core.errors import Forbidden
+from app.kernel.lifecycle import actor_has, constant
+from app.models.users import Role, UserStatus, user_roles, users
+
+
+class AccountNotActive(Forbidden):
+    code, title = "account_not_active", "The account is suspended; no money leaves it."
+
+
+is_admin = actor_has(Role.ADMIN)
+is_reviewer = actor_has(Role.ADMIN, Role.SUPPORT)
+"""Support may look, admins decide."""
+
+
+def to_admins() -> Select[Any]:
+    return select(user_roles.c.user_id).where(user_roles.c.role == constant(Role.ADMIN))
+
+
+_LOCK_OWNER: Final = Statement(
+    select(users.c.status).where(users.c.id == bindparam("owner_id")).with_for_update(key_share=True)
+)
+
+
+async def lock_owner(session: Session, owner_id: UUID) -> bool:
+    """Make the owner's other doings with payouts wait, so that what is read next holds until the commit.
+
+    The first of the locks: owner → profile or payout → its deadlines → accounts. Answers whether the account is active.
+    """
+    return bool(await session.scalar(_LOCK_OWNER, owner_id=owner_id) == UserStatus.ACTIVE)
+
+
+async def lock_active_owner(session: Session, owner_id: UUID) -> None:
+    """As `lock_owner`; `AccountNotActive` for whoever was suspended while the request was on its way."""
+    if not await lock_owner(session, owner_id):
+        raise AccountNotActive()
