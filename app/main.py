@@ -14,7 +14,7 @@ from app.core.logging import configure_logging
 from app.core.tasks import end
 from app.edge import Edge
 from app.kernel.platform import open_platform
-from app.routers import aliases, auth, catalogue, files, me, problems, providers, service_requests, staff, system
+from app.routers import aliases, auth, catalogue, files, invoices, me, problems, providers, service_requests, staff, system
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
 from app.ws import endpoint
@@ -43,7 +43,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
     problems.install(app)
     # Side by side instead of nested (`include_router`): a request tries one flat list of paths, the busiest first, and
     # not each noun's list twice. Matching was a third of a read's cost.
-    for module in (service_requests, me, auth, files, catalogue, providers, staff, system, aliases, endpoint):
+    for module in (service_requests, me, auth, files, catalogue, providers, invoices, staff, system, aliases, endpoint):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = f"{module.__name__.rpartition('.')[2]}_{route.name}"

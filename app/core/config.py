@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
+from zoneinfo import ZoneInfo
 
 from limits import parse_many
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
@@ -17,6 +18,14 @@ DEVELOPMENT_SECRET = "a secret that only development may use"  # noqa: S105 - re
 
 def _allowance(value: str) -> str:
     parse_many(value)  # a ValueError here, at start, rather than at the first request
+    return value
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (LookupError, OSError) as error:
+        raise ValueError("there is no such time zone") from error
     return value
 
 
@@ -111,6 +120,17 @@ class Settings(BaseSettings):
     region_reach_metres: Count = 50_000
     """How far from the nearest region's centre a request or a provider may be."""
     wallet_top_up_limit_minor: Count = 10_000_000_00
+
+    invoice_seller_name: Annotated[str, Field(min_length=1)] = "LocalBazaar"
+    """The platform as a seller, as it stands on its invoices; with its address and tax number below."""
+    invoice_seller_address: str = ""
+    invoice_seller_tax_id: str = ""
+    invoice_prefix: Annotated[str, Field(pattern=r"^[A-Z]{1,4}$")] = "LB"
+    """What the platform's invoice numbers begin with."""
+    invoice_tax_basis_points: int = Field(0, ge=0, le=10_000)
+    """The tax that prices include, in hundredths of a percent; frozen on each invoice."""
+    invoice_time_zone: Annotated[str, AfterValidator(_time_zone)] = "Asia/Kolkata"
+    """In which an invoice has its date and its year."""
 
     ticket_seconds: Seconds = 30
     resume_seconds: Seconds = 7 * 24 * 3600

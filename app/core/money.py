@@ -20,3 +20,11 @@ class MoneyMovedBefore(Problem):
     """The effect of this idempotency key is in the ledger already; nothing was posted now."""
 
     status, code, title = 409, "already_posted", "This payment has been made before."
+
+
+def half_even(numerator: int, denominator: int) -> int:
+    """The quotient of two integers, `denominator` above zero, rounded to the nearest; half-way cases to the even one."""
+    quotient, rest = divmod(numerator, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and quotient % 2):
+        return quotient + 1
+    return quotient

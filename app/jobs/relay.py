@@ -19,6 +19,8 @@ from app.core.errors import Problem
 from app.kernel.events import declared
 from app.kernel.platform import Platform
 from app.models.events import TransactionId, events, notifications, relay_cursors
+from app.services.flows.invoicing import DOCUMENTED
+from app.services.invoices.events import Issued
 from app.services.users.events import CodeRequested, Registered
 
 _log = structlog.get_logger()
@@ -38,6 +40,7 @@ _NEXT = Statement(
     select(
         events.c.id,
         events.c.name,
+        events.c.subject_id,
         events.c.payload,
         events.c.xid,
         events.c.seq,
@@ -98,9 +101,14 @@ def _jobs(event: Row) -> list[Job]:
         return [("send_code", to_json(about | {"channel": channel})) for channel in ("email", "phone")]
     if event["name"] == CodeRequested.name:
         return [("send_code", to_json(payload))]
+    jobs: list[Job] = []
+    if event["name"] in DOCUMENTED:
+        jobs.append(("issue_invoice", to_json({"event": event["name"], "subject_id": event["subject_id"]})))
+    if event["name"] == Issued.name:
+        jobs.append(("render_invoice", to_json({"invoice_id": event["subject_id"]})))
     if event["name"] in _mailed():
-        return [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
-    return []
+        jobs += [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
+    return jobs
 
 
 async def _enqueue(session: Session, jobs: list[Job]) -> None:
