@@ -14,7 +14,19 @@ from app.core.logging import configure_logging
 from app.core.tasks import end
 from app.edge import Edge
 from app.kernel.platform import open_platform
-from app.routers import aliases, auth, catalogue, files, invoices, me, problems, providers, service_requests, staff, system
+from app.routers import (
+    aliases,
+    auth,
+    catalogue,
+    files,
+    invoices,
+    me,
+    problems,
+    providers,
+    service_requests,
+    staff,
+    system,
+)
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
 from app.ws import endpoint

@@ -23,7 +23,7 @@ class MoneyMovedBefore(Problem):
 
 
 def half_even(numerator: int, denominator: int) -> int:
-    """The quotient of two integers, `denominator` above zero, rounded to the nearest; half-way cases to the even one."""
+    """The quotient of two integers, `denominator` above zero, rounded to the nearest; half-way to the even one."""
     quotient, rest = divmod(numerator, denominator)
     if 2 * rest > denominator or (2 * rest == denominator and quotient % 2):
         return quotient + 1

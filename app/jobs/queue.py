@@ -82,13 +82,14 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
         about = from_json(job.payload or b"{}")
         await messages.mail_event(platform, UUID(about["user_id"]), UUID(about["event_id"]))
 
-    @queue.entrypoint("issue_invoice", executor_factory=_retrying, on_failure="hold")
+    # More would wait for each other at the seller's counter, each with a connection, or for the process's one writer.
+    @queue.entrypoint("issue_invoice", executor_factory=_retrying, on_failure="hold", concurrency_limit=4)
     async def issue_invoice(job: Job) -> None:
         about = from_json(job.payload or b"{}")
         async with platform.database.write() as session:
             await invoicing.document(session, about["event"], UUID(about["subject_id"]))
 
-    @queue.entrypoint("render_invoice", executor_factory=_retrying, on_failure="hold")
+    @queue.entrypoint("render_invoice", executor_factory=_retrying, on_failure="hold", concurrency_limit=8)
     async def render_invoice(job: Job) -> None:
         about = from_json(job.payload or b"{}")
         await rendering.render(platform, UUID(about["invoice_id"]))

@@ -28,6 +28,9 @@ _log = structlog.get_logger()
 CONSUMER: Final = "messages"
 _BATCH: Final = 500
 
+_PRIORITIES: Final = {"send_code": 2, "mail_event": 1}
+"""Somebody waits for a code; nobody waits for a document, of which there may be many at once."""
+
 Job = tuple[str, bytes]
 
 # The lock makes one relay work at a time, however many workers there are; the others find it taken and rest.
@@ -114,7 +117,9 @@ def _jobs(event: Row) -> list[Job]:
 async def _enqueue(session: Session, jobs: list[Job]) -> None:
     if jobs:
         queue = Queries(AsyncpgDriver(session.driver_connection))
-        await queue.enqueue([name for name, _ in jobs], [payload for _, payload in jobs], [0] * len(jobs))
+        await queue.enqueue(
+            [name for name, _ in jobs], [payload for _, payload in jobs], [_PRIORITIES.get(name, 0) for name, _ in jobs]
+        )
 
 
 async def skip(platform: Platform) -> None:

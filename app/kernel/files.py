@@ -61,7 +61,7 @@ _RESERVE = Statement(
     )
     .returning(files.c.id, files.c.purpose, files.c.content_type, files.c.size_bytes, files.c.created_at)
 )
-_KEEP: Final = upsert(files).values(
+_made = upsert(files).values(
     {
         name: bindparam(name, type_=files.c[name].type)
         for name in (
@@ -69,12 +69,9 @@ _KEEP: Final = upsert(files).values(
         )
     }
 )  # fmt: skip
-_KEPT = Statement(
-    _KEEP.on_conflict_do_update(
-        index_elements=[files.c.id],
-        set_={name: _KEEP.excluded[name] for name in ("size_bytes", "sha256")},
-        where=(files.c.subject_type == _KEEP.excluded.subject_type)
-        & (files.c.subject_id == _KEEP.excluded.subject_id),
+_KEEP = Statement(
+    _made.on_conflict_do_update(
+        index_elements=[files.c.id], set_={name: _made.excluded[name] for name in ("size_bytes", "sha256")}
     )
 )
 _ATTACH = Statement(
@@ -165,7 +162,7 @@ async def keep(
     """
     async with platform.database.write_single() as session:
         await session.execute(
-            _KEPT,
+            _KEEP,
             id=file_id,
             owner_id=owner_id,
             purpose=purpose.value,

@@ -1,4 +1,4 @@
-"""Invoices, credit notes and receipts: frozen when they are issued, numbered without gaps (money.md: Invoices and receipts).
+"""Invoices, credit notes and receipts: frozen when they are issued, numbered without gaps (money.md).
 
 The database holds the rules:
 * `invoices_number_follows` (a foreign key): a number can only be given if the one before it was, so there is no gap.

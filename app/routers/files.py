@@ -31,7 +31,8 @@ async def read_link(file_id: UUID, actor: SignedIn, platform: ThePlatform) -> Fi
 @router.get(
     "/{file_id}/content",
     response_class=StreamingResponse,
-    responses=documented(404) | {200: {"content": {"image/*": {}, "video/*": {}, "application/pdf": {}}, "description": "The bytes."}},
+    responses=documented(404)
+    | {200: {"content": {"image/*": {}, "video/*": {}, "application/pdf": {}}, "description": "The bytes."}},
 )
 async def read_content(
     file_id: UUID,

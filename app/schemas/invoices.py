@@ -21,7 +21,7 @@ class InvoiceLine(Answer):
 
 
 class Invoice(Answer):
-    """A document as it was issued; nothing in it ever changes. A credit note takes the invoice back that it refers to."""
+    """A document as it was issued; nothing in it ever changes. A credit note takes back the invoice it refers to."""
 
     id: UUID
     kind: InvoiceKind

@@ -99,7 +99,7 @@ DOCUMENTED: Final[Mapping[str, Callable[[Session, UUID], Awaitable[Invoice | Non
     LeadRefunded.name: _credit_lead,
     ToppedUp.name: _receipt_top_up,
 }
-"""By the name of the event, what makes the document for the event's subject, at most once however often it is called."""
+"""By the name of the event, what makes the document for its subject: once, however often it is called."""
 
 
 async def document(session: Session, event: str, subject_id: UUID) -> Invoice | None:

@@ -92,9 +92,7 @@ _moved = (
         invoice_counters.c.year == bindparam("year", type_=Integer),
         ~exists().where(*_subject),
     )
-    .values(
-        last=invoice_counters.c.last + 1, issued_at=func.greatest(invoice_counters.c.issued_at, func.now())
-    )
+    .values(last=invoice_counters.c.last + 1, issued_at=func.greatest(invoice_counters.c.issued_at, func.now()))
     .returning(invoice_counters.c.last, invoice_counters.c.issued_at)
     .cte("moved")
 )
@@ -122,9 +120,7 @@ _ISSUE = Statement(
 _FIND = Statement(select(*COLUMNS).where(*_subject))
 
 
-async def issue(
-    session: Session, kind: InvoiceKind, seller: Seller, sale: Sale, *, tax_basis_points: int
-) -> Invoice:
+async def issue(session: Session, kind: InvoiceKind, seller: Seller, sale: Sale, *, tax_basis_points: int) -> Invoice:
     """The document of this kind for the sale's subject: a new one with the next number, or the one that is there.
 
     Prices include tax. ValueError for lines that are none, too many, or do not multiply. The counter's row lock makes

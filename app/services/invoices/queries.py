@@ -36,7 +36,10 @@ _is_visible = or_(_is_party, actor_has(Role.ADMIN, Role.SUPPORT))
 _original = invoices.alias("original")
 COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     *(column for column in invoices.c if column.name not in {"year", "sequence", "follows", "file_id"}),
-    select(_original.c.number).where(_original.c.id == invoices.c.refers_to).scalar_subquery().label("refers_to_number"),
+    select(_original.c.number)
+    .where(_original.c.id == invoices.c.refers_to)
+    .scalar_subquery()
+    .label("refers_to_number"),
 )
 """What `invoice_of` needs."""
 
