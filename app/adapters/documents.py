@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 from fontTools.ttLib import TTFont
@@ -69,6 +69,8 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
 }  # fmt: skip
 
 _LEFT, _RIGHT = "L", "R"
+_SIZE: Final = 9
+"""Of the letters in a table, in points."""
 _Columns = Sequence[tuple[float, str]]
 """Widths in millimetres, 170 together, and how they are aligned; the first one may have several lines."""
 
@@ -278,12 +280,25 @@ class _Sheet(FPDF):
         self.ln(6)
         self._say(text, size=8)
 
-    def _say(self, text: str, *, size: float = 9, strong: bool = False, width: float = 0, align: str = _LEFT) -> None:
+    def add_page(self, *given: Any, **named: Any) -> None:
+        super().add_page(*given, **named)
+        self._note_font()
+
+    def _use(self, size: float, *, strong: bool) -> None:
         self.set_font(FACES[0], "B" if strong else "", size)
+        self._note_font()
+
+    def _note_font(self) -> None:
+        """fpdf2 may note a font within a state that it restores, and take it for noted afterwards: note it outside."""
+        if self.current_font is not None:
+            self._out(self._set_font_for_page(self.current_font, self.font_size_pt))
+
+    def _say(self, text: str, *, size: float = 9, strong: bool = False, width: float = 0, align: str = _LEFT) -> None:
+        self._use(size, strong=strong)
         self.multi_cell(width, size * 0.52, text, align=align, new_x="LMARGIN", new_y="NEXT")
 
     def _cells(self, columns: _Columns, texts: Sequence[str], *, strong: bool = False) -> None:
-        self.set_font(FACES[0], "B" if strong else "", 9)
+        self._use(_SIZE, strong=strong)
         height, (width, align) = 5.0, columns[0]
         # Finding out where lines break costs several times as much as finding out that none has to.
         fits = self.get_string_width(texts[0]) <= width - 2 * self.c_margin
@@ -291,19 +306,31 @@ class _Sheet(FPDF):
             self.add_page()
             if self._heads is not None:
                 self.columns(*self._heads)
-                self.set_font(FACES[0], "B" if strong else "", 9)
+                self._use(_SIZE, strong=strong)
         top = self.get_y()
-        self.set_x(self.l_margin + width)
-        for (each, towards), text in zip(columns[1:], texts[1:], strict=True):
-            # Digits are set as they come, and most of a long statement is digits.
-            self.set_text_shaping(use_shaping_engine=not text.strip(_FIGURES).isascii())
-            self.cell(each, height, text, align=towards)
-        self.set_text_shaping(use_shaping_engine=True)
-        self.set_xy(self.l_margin, top)
         if fits:
             self.cell(width, height, texts[0], align=align, new_x="LMARGIN", new_y="NEXT")
         else:
             self.multi_cell(width, height, texts[0], align=align, new_x="LMARGIN", new_y="NEXT")
+        bottom = self.get_y()
+        self.set_xy(self.l_margin + width, top)
+        for (each, towards), text in zip(columns[1:], texts[1:], strict=True):
+            self._cell(each, height, text, towards)
+        self.set_xy(self.l_margin, bottom)
+
+    def _cell(self, width: float, height: float, text: str, align: str) -> None:
+        """One line, smaller than the others if it would not fit."""
+        # Digits are set as they come, and most of a long statement is digits.
+        self.set_text_shaping(use_shaping_engine=not text.strip(_FIGURES).isascii())
+        room, needed, size = width - 2 * self.c_margin, self.get_string_width(text), self.font_size_pt
+        if needed > room:
+            self.set_font_size(size * room / needed)
+            self._note_font()
+        self.cell(width, height, text, align=align)
+        if needed > room:
+            self.set_font_size(size)
+            self._note_font()
+        self.set_text_shaping(use_shaping_engine=True)
 
     def _count_lines(self, width: float, text: str) -> int:
         lines = self.multi_cell(width, text=text, dry_run=True, output=MethodReturnValue.LINES)
