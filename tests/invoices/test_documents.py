@@ -146,7 +146,8 @@ def test_the_bytes_are_the_same_in_every_process() -> None:
     assert hashlib.sha256(documents.render(paper("hi"), ZONE)).hexdigest() == ours
     again = subprocess.run(
         [sys.executable, "-c", _RENDER_AGAIN],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60, env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+        env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
     )  # fmt: skip
     assert again.stdout.strip() == ours
 
@@ -192,7 +193,8 @@ def test_a_decent_name_is_printed_as_it_is(name: str) -> None:
     [
         (0, "INR", "₹0.00"), (5, "INR", "₹0.05"), (99_999, "INR", "₹999.99"), (100_000, "INR", "₹1,000.00"),
         (123_450, "INR", "₹1,234.50"), (1_234_567_89, "INR", "₹12,34,567.89"), (-5000, "INR", "−₹50.00"),
-        (10**17, "INR", "₹1,00,00,00,00,00,00,000.00"), (700, "GOLD", "7.00 GOLD"), (-1_00_000_00, "GOLD", "−1,00,000.00 GOLD"),
+        (10**17, "INR", "₹1,00,00,00,00,00,00,000.00"), (700, "GOLD", "7.00 GOLD"),
+        (-1_00_000_00, "GOLD", "−1,00,000.00 GOLD"),
     ],
 )  # fmt: skip
 def test_amounts_are_grouped_as_in_india(amount_minor: int, currency: str, printed: str) -> None:
