@@ -64,15 +64,15 @@ async def test_two_hundred_issuers_leave_no_gap_and_give_no_number_twice(world: 
     for (by, kind, _, _), was_kept in zip(plans, kept, strict=True):
         wanted[by.id, kind.value] += was_kept
     assert 0 < sum(kept) < ISSUERS
-    for (seller_id, kind), count in wanted.items():
+    for (seller_id, word), count in wanted.items():
         rows = sorted(
-            await world.rows("invoices", seller_id=seller_id, kind=kind), key=lambda row: int(row["sequence"])
+            await world.rows("invoices", seller_id=seller_id, kind=word), key=lambda row: int(row["sequence"])
         )
         assert [row["sequence"] for row in rows] == list(range(1, count + 1))
-        letter = "R" if kind == "receipt" else ""
+        letter = "R" if word == "receipt" else ""
         assert [row["number"] for row in rows] == [f"XY{letter}-{row['year']}-{row['sequence']:06d}" for row in rows]
         assert [row["issued_at"] for row in rows] == sorted(row["issued_at"] for row in rows)
-        (counter,) = await world.rows("invoice_counters", seller_id=seller_id, kind=kind)
+        (counter,) = await world.rows("invoice_counters", seller_id=seller_id, kind=word)
         assert counter["last"] == count
 
 

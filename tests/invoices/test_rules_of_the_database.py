@@ -42,7 +42,7 @@ async def copied(configured: Settings, invoice: Invoice, changed: Mapping[str, s
     )
     fresh = {"id": "gen_random_uuid()", "subject_id": "gen_random_uuid()"}
     fresh |= {"number": "number || 'x'", "sequence": "sequence + 1"}
-    given = fresh | changed
+    given = {**fresh, **changed}
     values = ", ".join(given.get(name, name) for name in columns.split(", "))
     return await attack(
         configured, f"INSERT INTO invoices ({columns}) SELECT {values} FROM invoices WHERE id = $1", invoice.id
