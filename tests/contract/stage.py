@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import httpx
 
 from app.core.actor import Actor
 from app.models.users import Role
 from app.schemas.providers import ApplyAsProvider
+from app.services.flows import invoicing
+from app.services.invoices import rendering
 from app.services.providers import onboarding
 from app.services.regions import administration as regions
+from app.services.service_requests.events import LeadPurchased
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
@@ -92,6 +96,10 @@ async def set_stage(world: World) -> Stage:
         for person, purpose in ((customer, "photo"), (winner, "proof"), (victims[1], "document"))
     ]
     link = httpx.URL((await customer.get(f"/api/v1/files/{photo}")).json()["url"])
+    async with world.platform.database.write() as session:
+        invoice = await invoicing.document(session, LeadPurchased.name, UUID(leads[0]))
+    assert invoice is not None
+    await rendering.render(world.platform, invoice.id)
     stage = Stage(customer, [customer, winner, admin, provider, manager, support, victims[1], None])
     stage.ids = {
         "request_id": [completed, *requests],
@@ -99,6 +107,7 @@ async def set_stage(world: World) -> Stage:
         "provider_id": [str(person.id) for person in (applicant, provider_suspended, victims[0], provider)],
         "user_id": [str(person.id) for person in (suspended, *victims[1:])],
         "file_id": [photo, proof, document],
+        "invoice_id": [str(invoice.id)],
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
         "region_id": [str(world.region_id)],
