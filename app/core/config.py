@@ -25,7 +25,7 @@ def _allowance(value: str) -> str:
 def _time_zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (KeyError, OSError) as error:
+    except (LookupError, OSError) as error:
         raise ValueError("is no time zone, such as Asia/Kolkata") from error
     return value
 
@@ -161,6 +161,16 @@ class Settings(BaseSettings):
     payout_time_zone: TimeZone = "Asia/Kolkata"
     payout_hour: int = Field(6, ge=0, le=23)
     """When scheduled payouts are made: on Mondays, or on the first of the month."""
+    invoice_seller_name: Annotated[str, Field(min_length=1)] = "LocalBazaar"
+    """The platform as a seller, as it stands on its invoices; with its address and tax number below."""
+    invoice_seller_address: str = ""
+    invoice_seller_tax_id: str = ""
+    invoice_prefix: Annotated[str, Field(pattern=r"^[A-Z]{1,4}$")] = "LB"
+    """What the platform's invoice numbers begin with."""
+    invoice_tax_basis_points: int = Field(0, ge=0, le=10_000)
+    """The tax that prices include, in hundredths of a percent; frozen on each invoice."""
+    invoice_time_zone: TimeZone = "Asia/Kolkata"
+    """In which an invoice has its date and its year."""
 
     ticket_seconds: Seconds = 30
     resume_seconds: Seconds = 7 * 24 * 3600

@@ -41,3 +41,11 @@ def shown(amount_minor: int, currency: str) -> str:
     lakhs, thousand = divmod(whole, 1000)
     grouped = re.sub(r"\B(?=(\d\d)+$)", ",", str(lakhs)) + f",{thousand:03}" if lakhs else str(thousand)
     return f"{sign}₹{grouped}.{minor:02}"
+
+
+def half_even(numerator: int, denominator: int) -> int:
+    """The quotient of two integers, `denominator` above zero, rounded to the nearest; half-way to the even one."""
+    quotient, rest = divmod(numerator, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and quotient % 2):
+        return quotient + 1
+    return quotient

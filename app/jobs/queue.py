@@ -1,4 +1,4 @@
-"""Queued jobs: messages out, retried with growing pauses, and the schedule of what is cleaned up."""
+"""Queued jobs: messages and documents, retried with growing pauses, and the schedule of what is cleaned up."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -30,6 +30,8 @@ from app.kernel.platform import Platform
 from app.models.events import events, notifications
 from app.models.idempotency import idempotency_keys
 from app.models.users import refresh_tokens, sessions
+from app.services.flows import invoicing
+from app.services.invoices import rendering
 from app.services.payments import refunds
 from app.services.users import messages
 
@@ -89,6 +91,18 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     @queue.entrypoint(refunds.SEND_REFUND, executor_factory=_retrying, on_failure="hold")
     async def send_refund(job: Job) -> None:
         await refunds.send(platform, UUID(from_json(job.payload or b"{}")["refund_id"]))
+
+    # More would wait for each other at the seller's counter, each with a connection, or for the process's one writer.
+    @queue.entrypoint("issue_invoice", executor_factory=_retrying, on_failure="hold", concurrency_limit=4)
+    async def issue_invoice(job: Job) -> None:
+        about = from_json(job.payload or b"{}")
+        async with platform.database.write() as session:
+            await invoicing.document(session, about["event"], UUID(about["subject_id"]))
+
+    @queue.entrypoint("render_invoice", executor_factory=_retrying, on_failure="hold", concurrency_limit=8)
+    async def render_invoice(job: Job) -> None:
+        about = from_json(job.payload or b"{}")
+        await rendering.render(platform, UUID(about["invoice_id"]))
 
     @queue.schedule("sweep_files", "*/5 * * * *")
     async def sweep_files(_: Schedule) -> None:

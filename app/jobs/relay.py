@@ -18,6 +18,8 @@ from app.kernel.events import declared
 from app.kernel.jobs import Job, enqueue
 from app.kernel.platform import Platform
 from app.models.events import TransactionId, events, notifications, relay_cursors
+from app.services.flows.invoicing import DOCUMENTED
+from app.services.invoices.events import Issued
 from app.services.users.events import CodeRequested, Registered
 
 _log = structlog.get_logger()
@@ -35,6 +37,7 @@ _NEXT = Statement(
     select(
         events.c.id,
         events.c.name,
+        events.c.subject_id,
         events.c.payload,
         events.c.xid,
         events.c.seq,
@@ -95,9 +98,14 @@ def _jobs(event: Row) -> list[Job]:
         return [("send_code", to_json(about | {"channel": channel})) for channel in ("email", "phone")]
     if event["name"] == CodeRequested.name:
         return [("send_code", to_json(payload))]
+    jobs: list[Job] = []
+    if event["name"] in DOCUMENTED:
+        jobs.append(("issue_invoice", to_json({"event": event["name"], "subject_id": event["subject_id"]})))
+    if event["name"] == Issued.name:
+        jobs.append(("render_invoice", to_json({"invoice_id": event["subject_id"]})))
     if event["name"] in _mailed():
-        return [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
-    return []
+        jobs += [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
+    return jobs
 
 
 async def skip(platform: Platform) -> None:

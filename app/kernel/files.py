@@ -5,6 +5,7 @@ object is without a row, and `sweep` finds what is left over.
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, cast, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.actor import Actor
 from app.core.database import Row, Session, Statement
@@ -58,6 +60,19 @@ _RESERVE = Statement(
         ),
     )
     .returning(files.c.id, files.c.purpose, files.c.content_type, files.c.size_bytes, files.c.created_at)
+)
+_made = upsert(files).values(
+    {
+        name: bindparam(name, type_=files.c[name].type)
+        for name in (
+            "id", "owner_id", "purpose", "content_type", "size_bytes", "sha256", "subject_type", "subject_id",
+        )
+    }
+)  # fmt: skip
+_KEEP = Statement(
+    _made.on_conflict_do_update(
+        index_elements=[files.c.id], set_={name: _made.excluded[name] for name in ("size_bytes", "sha256")}
+    )
 )
 _ATTACH = Statement(
     update(files)
@@ -129,6 +144,35 @@ async def store(platform: Platform, actor: Actor, purpose: FilePurpose, content:
             raise TooManyUnattached()
     await platform.storage.put(str(file_id), found.content)
     return StoredFile.model_validate(dict(row))
+
+
+async def keep(
+    platform: Platform,
+    purpose: FilePurpose,
+    content: bytes,
+    content_type: str,
+    *,
+    file_id: UUID,
+    owner_id: UUID,
+    subject: tuple[str, UUID],
+) -> None:
+    """Keep what the platform itself has made, attached to its subject from the beginning.
+
+    The caller names the file, so that whoever tries again after a crash finishes the same one.
+    """
+    async with platform.database.write_single() as session:
+        await session.execute(
+            _KEEP,
+            id=file_id,
+            owner_id=owner_id,
+            purpose=purpose.value,
+            content_type=content_type,
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).digest(),
+            subject_type=subject[0],
+            subject_id=subject[1],
+        )
+    await platform.storage.put(str(file_id), content)
 
 
 async def attach(

@@ -8,10 +8,21 @@ from sqlalchemy import text as sql
 from app.models.base import identifier, metadata, moment, one_of, text
 
 
-class FilePurpose(StrEnum):
+class UploadPurpose(StrEnum):
+    """What a user may upload a file for."""
+
     PROOF = "proof"
     PHOTO = "photo"
     DOCUMENT = "document"
+
+
+class FilePurpose(StrEnum):
+    """What a file is for: an upload, or something that the platform itself has made."""
+
+    PROOF = "proof"
+    PHOTO = "photo"
+    DOCUMENT = "document"
+    INVOICE = "invoice"
 
 
 files = Table(

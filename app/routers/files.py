@@ -9,17 +9,17 @@ from fastapi.responses import StreamingResponse
 from app.kernel import files
 from app.routers.dependencies import SignedIn, ThePlatform
 from app.routers.problems import documented
-from app.schemas.files import FileLink, FilePurpose, StoredFile
+from app.schemas.files import FileLink, FilePurpose, StoredFile, UploadPurpose
 
 router = APIRouter(prefix="/api/v1/files", tags=["files"])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=documented(401, 409, 415))
 async def upload(
-    file: UploadFile, purpose: Annotated[FilePurpose, Form()], actor: SignedIn, platform: ThePlatform
+    file: UploadFile, purpose: Annotated[UploadPurpose, Form()], actor: SignedIn, platform: ThePlatform
 ) -> StoredFile:
     """Keep an image (JPEG, PNG, WebP; 10 MB) or, as proof, a video (MP4, WebM; 100 MB). Unused files are swept."""
-    return await files.store(platform, actor, purpose, file.file, file.size or 0)
+    return await files.store(platform, actor, FilePurpose(purpose), file.file, file.size or 0)
 
 
 @router.get("/{file_id}", responses=documented(401, 404))
@@ -31,7 +31,8 @@ async def read_link(file_id: UUID, actor: SignedIn, platform: ThePlatform) -> Fi
 @router.get(
     "/{file_id}/content",
     response_class=StreamingResponse,
-    responses=documented(404) | {200: {"content": {"image/*": {}, "video/*": {}}, "description": "The bytes."}},
+    responses=documented(404)
+    | {200: {"content": {"image/*": {}, "video/*": {}, "application/pdf": {}}, "description": "The bytes."}},
 )
 async def read_content(
     file_id: UUID,

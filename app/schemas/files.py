@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.models.files import FilePurpose as FilePurpose
+from app.models.files import UploadPurpose as UploadPurpose
 from app.schemas.base import Answer
 
 

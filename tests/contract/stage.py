@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -10,8 +11,11 @@ from app.core.actor import Actor
 from app.models.payouts import PayoutStatus
 from app.models.users import Role
 from app.schemas.providers import ApplyAsProvider
+from app.services.flows import invoicing
+from app.services.invoices import rendering
 from app.services.providers import onboarding
 from app.services.regions import administration as regions
+from app.services.service_requests.events import LeadPurchased
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
@@ -101,6 +105,10 @@ async def set_stage(world: World) -> Stage:
     for payment in payments[1:]:
         await paid(world, payment)
     link = httpx.URL((await customer.get(f"/api/v1/files/{photo}")).json()["url"])
+    async with world.platform.database.write() as session:
+        invoice = await invoicing.document(session, LeadPurchased.name, UUID(leads[0]))
+    assert invoice is not None
+    await rendering.render(world.platform, invoice.id)
     stage = Stage(customer, [customer, winner, admin, provider, manager, support, victims[1], None])
     stage.ids = {
         "request_id": [completed, *requests],
@@ -109,6 +117,7 @@ async def set_stage(world: World) -> Stage:
         "user_id": [str(person.id) for person in (suspended, *victims[1:])],
         "file_id": [photo, proof, document],
         "payout_id": payouts,
+        "invoice_id": [str(invoice.id)],
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
         "region_id": [str(world.region_id)],

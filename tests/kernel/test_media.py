@@ -12,7 +12,7 @@ from PIL import Image
 from app.core.config import Settings
 from app.core.errors import PayloadTooLarge, Problem, UnsupportedMedia
 from app.kernel import media
-from app.models.files import FilePurpose
+from app.models.files import UploadPurpose
 from tests.support.world import World, picture
 
 SCRIPT = b"<html><script>alert(1)</script></html>"
@@ -203,9 +203,9 @@ def test_a_rewritten_picture_is_the_picture_and_nothing_else(configured: Setting
     assert opened.getexif() == {}
 
 
-@pytest.mark.parametrize("purpose", list(FilePurpose))
+@pytest.mark.parametrize("purpose", list(UploadPurpose))
 @pytest.mark.parametrize("name", ["photo.jpg", "../../etc/passwd", "a\x00.png", "x" * 3000])
-async def test_neither_name_nor_declared_type_makes_a_picture(world: World, purpose: FilePurpose, name: str) -> None:
+async def test_neither_name_nor_declared_type_makes_a_picture(world: World, purpose: UploadPurpose, name: str) -> None:
     person = await world.person()
     async with world.unchanged():
         answer = await person.post(

@@ -122,6 +122,20 @@ class Expired(Event):
     status: str
 
 
+class LeadPurchased(Event):
+    """To the provider: the fee is paid, the contact details are open."""
+
+    name: ClassVar = "lead.purchased"
+    messages: ClassVar = {
+        "en": "You have bought a lead. The customer's contact details are open to you.",
+        "hi": "आपने एक लीड खरीदी है। ग्राहक का संपर्क विवरण अब आपके लिए खुला है।",
+    }
+    lead_id: UUID
+    service_request_id: UUID
+    fee_minor: int
+    currency: str
+
+
 class LeadReported(Event):
     """To support and to the region's managers."""
 

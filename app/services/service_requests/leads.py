@@ -66,7 +66,11 @@ LIFECYCLE = Lifecycle(
     "lead",
     lead_purchases,
     LeadStatus,
-    Creation(LeadStatus.PAID, who="a matching provider, by purchase"),
+    Creation(
+        LeadStatus.PAID,
+        who="a matching provider, by purchase",
+        emits=[Emit(events.LeadPurchased, lambda row: row.provider_id, _money)],
+    ),
     [
         Transition(
             Action.REPORT,

@@ -11,11 +11,13 @@ from app.core.database import ReadSession, Session, Statement
 from app.core.errors import NotFound, Unprocessable
 from app.core.pagination import decode, next_cursor
 from app.kernel import ledger
+from app.kernel.events import emit
 from app.models.base import Timestamp
 from app.models.ledger import AccountKind, accounts, entries, postings
 from app.models.users import users
 from app.schemas.base import Page
 from app.schemas.wallets import Balance, TopUp, Wallet, WalletEntry, WalletPage
+from app.services.wallets.events import ToppedUp
 
 
 class TopUpTooLarge(Unprocessable):
@@ -82,7 +84,7 @@ async def top_up(session: Session, actor: Actor, user_id: UUID, wanted: TopUp) -
         raise TopUpTooLarge(limit_minor=settings().wallet_top_up_limit_minor)
     if not await session.scalar(_EXISTS, user_id=user_id):
         raise NotFound()
-    await ledger.transfer(
+    entry_id = await ledger.transfer(
         session,
         "top_up_by_admin",
         ledger.platform(AccountKind.CLEARING, wanted.currency),
@@ -92,4 +94,6 @@ async def top_up(session: Session, actor: Actor, user_id: UUID, wanted: TopUp) -
         actor_id=actor.id,
         reason=wanted.reason,
     )
+    topped_up = ToppedUp(entry_id=entry_id, amount_minor=wanted.amount_minor, currency=wanted.currency)
+    await emit(session, topped_up, subject_type="entry", subject_id=entry_id, to=[user_id])
     return await wallet(session, user_id)

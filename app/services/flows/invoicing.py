@@ -1,0 +1,107 @@
+"""Which event is to be documented, and how: what was sold, to whom, for how much (money.md: Invoices and receipts).
+
+A job of its own issues the document, not the sale's transaction: all sales of the platform would queue up behind its
+counter there. A further kind of sale is one more line of `DOCUMENTED`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, select
+
+from app.core.config import settings
+from app.core.database import Session, Statement
+from app.kernel.lifecycle import constant
+from app.models.catalogue import services
+from app.models.ledger import AccountKind, accounts, postings
+from app.models.providers import providers
+from app.models.service_requests import lead_purchases, service_requests
+from app.models.users import users
+from app.schemas.invoices import Invoice, InvoiceKind, InvoiceLine
+from app.services.invoices.issuing import Buyer, Sale, credit, issue, the_platform
+from app.services.service_requests.events import LeadPurchased, LeadRefunded
+from app.services.wallets.events import ToppedUp
+
+_LEAD = Statement(
+    select(
+        lead_purchases.c.fee_minor,
+        lead_purchases.c.currency,
+        lead_purchases.c.provider_id,
+        providers.c.business_name,
+        users.c.language,
+        services.c.name_en,
+        services.c.name_hi,
+    )
+    .join(service_requests, service_requests.c.id == lead_purchases.c.service_request_id)
+    .join(services, services.c.id == service_requests.c.service_id)
+    .join(providers, providers.c.id == lead_purchases.c.provider_id)
+    .join(users, users.c.id == lead_purchases.c.provider_id)
+    .where(lead_purchases.c.id == bindparam("lead_id"))
+)
+_TOP_UP = Statement(
+    select(users.c.id, users.c.name, users.c.language, postings.c.amount, postings.c.currency)
+    .select_from(postings)
+    .join(accounts, accounts.c.id == postings.c.account_id)
+    .join(users, users.c.id == accounts.c.owner_id)
+    .where(
+        postings.c.entry_id == bindparam("entry_id"),
+        accounts.c.kind == constant(AccountKind.WALLET),
+        postings.c.amount > 0,
+    )
+)
+_LEAD_WORDS: Final = {"en": "Lead: {name_en}", "hi": "लीड: {name_hi}"}
+_TOP_UP_WORDS: Final = {"en": "Money added to the wallet", "hi": "वॉलेट में जोड़ी गई राशि"}
+
+
+async def _invoice_lead(session: Session, lead_id: UUID) -> Invoice | None:
+    """The invoice for a lead's fee; None for a free one."""
+    lead = await session.first(_LEAD, lead_id=lead_id)
+    if lead is None or not lead["fee_minor"]:
+        return None
+    sale = Sale(
+        ("lead", lead_id),
+        Buyer(lead["provider_id"], lead["business_name"], lead["language"]),
+        [_one(_LEAD_WORDS[lead["language"]].format_map(lead), lead["fee_minor"])],
+        lead["currency"],
+    )
+    return await issue(
+        session, InvoiceKind.INVOICE, the_platform(), sale, tax_basis_points=settings().invoice_tax_basis_points
+    )
+
+
+async def _credit_lead(session: Session, lead_id: UUID) -> Invoice | None:
+    """The credit note for a fee that came back. Its invoice is issued first if its own job has not come to it yet."""
+    invoice = await _invoice_lead(session, lead_id)
+    return None if invoice is None else await credit(session, invoice)
+
+
+async def _receipt_top_up(session: Session, entry_id: UUID) -> Invoice | None:
+    """The receipt for money that came into a wallet: nothing is sold, so nothing is taxed."""
+    top_up = await session.first(_TOP_UP, entry_id=entry_id)
+    if top_up is None:
+        return None
+    sale = Sale(
+        ("entry", entry_id),
+        Buyer(top_up["id"], top_up["name"], top_up["language"]),
+        [_one(_TOP_UP_WORDS[top_up["language"]], top_up["amount"])],
+        top_up["currency"],
+    )
+    return await issue(session, InvoiceKind.RECEIPT, the_platform(), sale, tax_basis_points=0)
+
+
+def _one(description: str, amount_minor: int) -> InvoiceLine:
+    return InvoiceLine(description=description, quantity=1, unit_minor=amount_minor, amount_minor=amount_minor)
+
+
+DOCUMENTED: Final[Mapping[str, Callable[[Session, UUID], Awaitable[Invoice | None]]]] = {
+    LeadPurchased.name: _invoice_lead,
+    LeadRefunded.name: _credit_lead,
+    ToppedUp.name: _receipt_top_up,
+}
+"""By the name of the event, what makes the document for its subject: once, however often it is called."""
+
+
+async def document(session: Session, event: str, subject_id: UUID) -> Invoice | None:
+    """Issue the document for what an event tells of the subject; None if it was free of charge."""
+    return await DOCUMENTED[event](session, subject_id)

@@ -1,0 +1,21 @@
+"""What happens to invoices."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from app.kernel.events import Event
+
+
+class Issued(Event):
+    """To the buyer. The PDF follows within moments. `kind` is invoice, credit_note or receipt."""
+
+    name: ClassVar = "invoice.issued"
+    messages: ClassVar = {
+        "en": "A document was issued for you: {number}.",
+        "hi": "आपके लिए दस्तावेज़ जारी हुआ: {number}।",
+    }
+    invoice_id: UUID
+    kind: str
+    number: str
+    total_minor: int
+    currency: str

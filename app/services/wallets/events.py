@@ -1,0 +1,19 @@
+"""What happens to wallets."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from app.kernel.events import Event
+
+
+class ToppedUp(Event):
+    """To the owner: money came in from outside. The subject is the ledger's entry."""
+
+    name: ClassVar = "wallet.topped_up"
+    messages: ClassVar = {
+        "en": "Money was added to your wallet.",
+        "hi": "आपके वॉलेट में राशि जोड़ दी गई है।",
+    }
+    entry_id: UUID
+    amount_minor: int
+    currency: str

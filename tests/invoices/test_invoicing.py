@@ -1,0 +1,355 @@
+"""What is documented, from the sale to the PDF: lead fees, their refunds, top-ups (money.md: Invoices and receipts)."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from app.adapters import documents
+from app.core.config import Settings, settings
+from app.jobs import relay
+from app.kernel.platform import Platform
+from app.models.users import Role
+from app.services.flows import invoicing
+from app.services.invoices import rendering
+from app.services.service_requests.events import LeadPurchased, LeadRefunded
+from app.services.wallets.events import ToppedUp
+from tests.invoices.steps import ZONE, issue, sale, seller, text_of
+from tests.support.world import Person, World
+
+INVOICES = "/api/v1/invoices"
+FEE = 5000
+
+
+async def document(world: World, event: str, subject_id: str | UUID) -> Any:
+    """What the job does for an event."""
+    async with world.platform.database.write() as session:
+        return await invoicing.document(session, event, UUID(str(subject_id)))
+
+
+async def bought(world: World, *, language: str = "en") -> tuple[Person, Person, str, str]:
+    """A customer, a provider who bought the lead, the request and the lead."""
+    customer, request_id, (provider,) = await world.lead()
+    if language != "en":
+        assert (await provider.call("PATCH", "/api/v1/me", json={"language": language})).status_code == 200
+    (lead,) = await world.rows("lead_purchases", provider_id=provider.id)
+    return customer, provider, request_id, str(lead["id"])
+
+
+async def listed(person: Person, **filters: Any) -> list[dict[str, Any]]:
+    answer = await person.get(INVOICES, params=filters)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def until(wanted: Callable[[], Awaitable[Any]], within_seconds: float = 20) -> Any:
+    """What `wanted` answers, once it is something."""
+    end = time.monotonic() + within_seconds
+    while not (found := await wanted()):
+        assert time.monotonic() < end, "nothing came"
+        await asyncio.sleep(0.05)
+    return found
+
+
+async def read_pdf(world: World, person: Person, invoice_id: str) -> httpx.Response:
+    link = await person.get(f"{INVOICES}/{invoice_id}/pdf")
+    assert link.status_code == 200, link.text
+    return await world.http.get(link.json()["url"].removeprefix(world.platform.settings.public_url))
+
+
+@pytest.fixture
+async def relayed(platform: Platform, world: World) -> None:
+    """What other tests left to do is not done, so that ours comes at once."""
+    await relay.skip(platform)
+    await world.execute("DELETE FROM pgqueuer")
+
+
+async def test_from_the_purchase_to_the_pdf_and_back_to_the_credit_note(
+    world: World, relayed: None, working: None
+) -> None:
+    # Given a worker; when a provider buys a lead
+    customer, provider, request_id, lead_id = await bought(world)
+
+    async def rendered(kind: str) -> list[dict[str, Any]]:
+        return [each for each in await listed(provider, kind=kind) if each["rendered_at"]]
+
+    # Then the platform's invoice comes, and its PDF
+    (invoice,) = await until(lambda: rendered("invoice"))
+    assert (invoice["subject_type"], invoice["subject_id"]) == ("lead", lead_id)
+    assert (invoice["net_minor"], invoice["tax_minor"], invoice["total_minor"]) == (FEE, 0, FEE)
+    assert (invoice["seller_id"], invoice["seller_name"]) == (str(UUID(int=0)), "LocalBazaar")
+    assert invoice["lines"] == [
+        {"description": "Lead: Plumbing", "quantity": 1, "unit_minor": FEE, "amount_minor": FEE}
+    ]
+    answer = await read_pdf(world, provider, invoice["id"])
+    assert answer.headers["content-type"] == "application/pdf"
+    assert {"Invoice", f"Number: {invoice['number']}", "Pipes & Co", "₹50.00"} <= set(
+        text_of(answer.content).split("\n")
+    )
+    # and the receipt for the money that paid it
+    (receipt,) = await until(lambda: rendered("receipt"))
+    assert receipt["total_minor"] == 1_000_00
+    # When the customer cancels before anybody worked
+    cancelled = await customer.post(f"/api/v1/service-requests/{request_id}/cancel", {"reason": "I mended it myself"})
+    assert cancelled.status_code == 200
+    # Then a credit note takes the invoice back
+    (note,) = await until(lambda: rendered("credit_note"))
+    assert (note["refers_to"], note["refers_to_number"]) == (invoice["id"], invoice["number"])
+    assert (note["total_minor"], note["lines"]) == (FEE, invoice["lines"])
+    lines = text_of((await read_pdf(world, provider, note["id"])).content).split("\n")
+    assert {"Credit note", f"Refers to invoice: {invoice['number']}"} <= set(lines)
+    assert await listed(customer) == []
+
+
+async def test_an_accepted_report_is_credited(world: World) -> None:
+    _, provider, _, lead_id = await bought(world)
+    await provider.post(f"/api/v1/leads/{lead_id}/report", {"reason": "spam", "note": "An advertisement."})
+    await world.support.post(f"/api/v1/leads/{lead_id}/accept-report", {"reason": "Right."})
+    assert (await world.told(lead_id))[-1][0] == LeadRefunded.name
+    note = await document(world, LeadRefunded.name, lead_id)
+    assert (note.kind, note.total_minor) == ("credit_note", FEE)
+
+
+async def test_a_refund_that_comes_before_its_purchase_is_documented_is_documented_with_it(world: World) -> None:
+    """Jobs have no order."""
+    _, provider, _, lead_id = await bought(world)
+    note = await document(world, LeadRefunded.name, lead_id)
+    invoice = await document(world, LeadPurchased.name, lead_id)
+    assert note.refers_to == invoice.id
+    assert len(await listed(provider, kind="invoice")) == 1
+
+
+@pytest.mark.parametrize("times", [2, 20])
+async def test_a_job_that_runs_again_issues_nothing_again(world: World, times: int) -> None:
+    _, provider, _, lead_id = await bought(world)
+    found = await asyncio.gather(*(document(world, LeadPurchased.name, lead_id) for _ in range(times)))
+    assert len({each.id for each in found}) == 1
+    async with world.unchanged():
+        await document(world, LeadPurchased.name, lead_id)
+    assert len(await listed(provider)) == 1
+
+
+async def test_a_free_lead_is_not_invoiced(world: World) -> None:
+    _, _, _, lead_id = await bought(world)
+    await world.execute("UPDATE lead_purchases SET fee_minor = 0 WHERE id = cast(:id AS uuid)", id=lead_id)
+    async with world.unchanged():
+        assert await document(world, LeadPurchased.name, lead_id) is None
+        assert await document(world, LeadRefunded.name, lead_id) is None
+
+
+async def test_a_top_up_is_told_to_its_owner_and_receipted(world: World) -> None:
+    person = await world.person(name="Asha Kulkarni")
+    body = {"amount_minor": 12_345, "reason": "cash at the desk"}
+    assert (await world.admin.post(f"/api/v1/admin/users/{person.id}/top-ups", body)).status_code == 201
+    (entry,) = await world.rows("entries", subject_id=person.id)
+    assert await world.told(str(entry["id"])) == [(ToppedUp.name, {person.id})]
+    receipt = await document(world, ToppedUp.name, entry["id"])
+    assert (receipt.kind, receipt.buyer_name, receipt.total_minor) == ("receipt", "Asha Kulkarni", 12_345)
+    assert (receipt.tax_minor, receipt.tax_basis_points) == (0, 0)
+
+
+async def test_the_rate_is_frozen_and_a_receipt_bears_none(world: World, configured: Settings) -> None:
+    taxed = configured.model_copy(update={"invoice_tax_basis_points": 1800, "invoice_seller_tax_id": "27ABCDE1234F1Z5"})
+    _, _, _, lead_id = await bought(world)
+    with (
+        patch.object(invoicing, "settings", lambda: taxed),
+        patch("app.services.invoices.issuing.settings", lambda: taxed),
+    ):
+        invoice = await document(world, LeadPurchased.name, lead_id)
+    assert (invoice.net_minor, invoice.tax_minor, invoice.seller_tax_id) == (4237, 763, "27ABCDE1234F1Z5")
+    # When the rate is another one, the credit note still takes back what was charged
+    assert settings().invoice_tax_basis_points == 0
+    note = await document(world, LeadRefunded.name, lead_id)
+    assert (note.net_minor, note.tax_minor, note.tax_basis_points) == (4237, 763, 1800)
+
+
+async def test_documents_speak_the_buyers_language(world: World) -> None:
+    _, provider, _, lead_id = await bought(world, language="hi")
+    invoice = await document(world, LeadPurchased.name, lead_id)
+    assert invoice.lines[0].description.startswith("लीड: ")
+    await rendering.render(world.platform, invoice.id)
+    lines = text_of((await read_pdf(world, provider, str(invoice.id))).content).split("\n")
+    assert {"बीजक", "कुल राशि", invoice.lines[0].description} <= set(lines)
+
+
+async def test_a_pdf_is_made_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    invoice = await issue(world.platform.database, seller(), sale(await world.person()))
+    await rendering.render(world.platform, invoice.id)
+    (row,) = await world.rows("invoices", id=invoice.id)
+    # When the job runs again, with a renderer that would write something else
+    monkeypatch.setattr(documents, "render", lambda *_: b"another one")
+    async with world.unchanged():
+        await rendering.render(world.platform, invoice.id)
+    # Then everything is as it was, the object too
+    assert await world.rows("invoices", id=invoice.id) == [row]
+    (kept,) = await world.rows("files", id=invoice.id)
+    content = b"".join([piece async for piece in world.platform.storage.read(str(invoice.id))])
+    assert (len(content), content[:5]) == (kept["size_bytes"], b"%PDF-")
+    assert (kept["owner_id"], kept["purpose"], kept["subject_id"]) == (invoice.buyer_id, "invoice", invoice.id)
+
+
+async def test_two_that_render_at_once_make_one_file(world: World) -> None:
+    invoice = await issue(world.platform.database, seller(), sale(await world.person()))
+    before = await world.snapshot()
+    await asyncio.gather(*(rendering.render(world.platform, invoice.id) for _ in range(4)))
+    after = await world.snapshot()
+    assert {name for name in before if before[name] != after[name]} == {"files", "objects"}
+    assert (after["files"], after["objects"]) == (before["files"] + 1, before["objects"] + 1)
+
+
+@pytest.mark.parametrize(
+    "dies_at", ["app.adapters.storage.Storage.put", "app.core.database.SingleStatementSession.execute"]
+)
+async def test_whatever_dies_while_rendering_the_next_try_finishes(
+    world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    buyer = await world.person()
+    invoice = await issue(world.platform.database, seller(), sale(buyer))
+
+    async def killed(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dies_at, killed)
+        with pytest.raises(asyncio.CancelledError):
+            await rendering.render(world.platform, invoice.id)
+    assert (await buyer.get(f"{INVOICES}/{invoice.id}/pdf")).json()["code"] == "not_rendered_yet"
+    await rendering.render(world.platform, invoice.id)
+    assert (await read_pdf(world, buyer, str(invoice.id))).content[:5] == b"%PDF-"
+
+
+async def test_an_invoice_whose_process_died_before_rendering_is_rendered_by_the_next(
+    world: World, platform: Platform, relayed: None
+) -> None:
+    # Given an invoice whose issuer is gone, and an event that only the outbox knows of
+    buyer = await world.person()
+    invoice = await issue(world.platform.database, seller(), sale(buyer))
+    # When a relay comes, and dies before its commit, and another one comes
+    with (
+        patch("app.core.database.Session.commit", side_effect=asyncio.CancelledError),
+        pytest.raises(asyncio.CancelledError),
+    ):
+        await relay.relay_batch(platform)
+    await until(lambda: relay.relay_batch(platform))
+    # Then there is one job for it
+    jobs = [row for row in await queued(world) if row["entrypoint"] == "render_invoice"]
+    assert [row["payload"] for row in jobs] == [f'{{"invoice_id":"{invoice.id}"}}'.encode()]
+
+
+async def queued(world: World) -> list[dict[str, Any]]:
+    async with world.platform.database.write() as session:
+        await session.scalar(relay._TAKE, consumer="none")
+        rows = await session.driver_connection.fetch("SELECT entrypoint, payload, priority FROM pgqueuer")
+    return [dict(row) for row in rows]
+
+
+async def test_codes_do_not_queue_up_behind_documents(world: World, platform: Platform, relayed: None) -> None:
+    await issue(world.platform.database, seller(), sale(await world.person()))
+    await world.http.post(
+        "/api/v1/auth/register",
+        json={
+            "name": "Some Body", "email": f"{uuid4().hex}@mail.localbazaar.in",
+            "phone": f"+9197{uuid4().int % 10**8:08d}", "password": "correct horse battery 7",
+        },
+    )  # fmt: skip
+    await until(lambda: relay.relay_batch(platform))
+    priority = {row["entrypoint"]: row["priority"] for row in await queued(world)}
+    assert priority["send_code"] > priority["render_invoice"]
+
+
+async def test_the_loop_goes_on_while_a_document_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a document that takes as long as it is let
+    buyer = await world.person()
+    invoice = await issue(world.platform.database, seller(), sale(buyer))
+    begun, go_on = threading.Event(), threading.Event()
+    render = documents.render
+
+    def slow(*about: Any) -> bytes:
+        begun.set()
+        assert go_on.wait(30)
+        return render(*about)
+
+    monkeypatch.setattr(documents, "render", slow)
+    task = asyncio.create_task(rendering.render(world.platform, invoice.id))
+    # When somebody asks meanwhile, then they are answered
+    await until(lambda: asyncio.sleep(0, begun.is_set()))
+    assert (await buyer.get(f"{INVOICES}/{invoice.id}/pdf")).json()["code"] == "not_rendered_yet"
+    go_on.set()
+    await task
+    assert (await buyer.get(f"{INVOICES}/{invoice.id}/pdf")).status_code == 200
+
+
+async def test_a_pdf_that_is_not_there_yet_is_to_be_asked_for_again(world: World) -> None:
+    buyer = await world.person()
+    invoice = await issue(world.platform.database, seller(), sale(buyer))
+    answer = await buyer.get(f"{INVOICES}/{invoice.id}/pdf")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_rendered_yet")
+    assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("role", [None, Role.PROVIDER, Role.MANAGER])
+async def test_a_strangers_document_does_not_exist(world: World, role: Role | None) -> None:
+    invoice = await issue(world.platform.database, seller(), sale(await world.person()))
+    await rendering.render(world.platform, invoice.id)
+    stranger = await world.person(*([role] if role else []))
+    for path in (f"{INVOICES}/{invoice.id}", f"{INVOICES}/{invoice.id}/pdf", f"/api/v1/files/{invoice.id}"):
+        assert (await stranger.get(path)).status_code == 404
+        assert (await world.http.get(path)).status_code == 401
+    assert await listed(stranger) == []
+    assert (await stranger.get("/api/v1/admin/invoices")).status_code == 403
+
+
+async def test_buyer_seller_support_and_admin_read_it(world: World) -> None:
+    buyer, owner = await world.person(), await world.person()
+    invoice = await issue(world.platform.database, replace(seller(), id=owner.id), sale(buyer))
+    await rendering.render(world.platform, invoice.id)
+    for reader in (buyer, owner, world.support, world.admin):
+        answer = await reader.get(f"{INVOICES}/{invoice.id}")
+        assert (answer.status_code, answer.json()["number"]) == (200, invoice.number)
+        assert (await read_pdf(world, reader, str(invoice.id))).status_code == 200
+    assert [each["id"] for each in await listed(owner)] == [str(invoice.id)]
+    for staff in (world.support, world.admin):
+        answer = await staff.get("/api/v1/admin/invoices", params={"buyer_id": str(buyer.id)})
+        assert [each["id"] for each in answer.json()["items"]] == [str(invoice.id)]
+
+
+async def test_the_list_pages_through_what_one_bought_and_sold_once(world: World) -> None:
+    # Given somebody who bought, sold, and did both at once
+    person, other = await world.person(), await world.person()
+    own = replace(seller(), id=person.id)
+    database = world.platform.database
+    made = [
+        await issue(database, *pair)
+        for pair in [(seller(), sale(person)), (own, sale(other)), (own, sale(person)), (own, sale(other)),
+                     (seller(), sale(person))]
+    ]  # fmt: skip
+    await issue(database, seller(), sale(other))
+    # When
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await person.get(INVOICES, params={"limit": 2} | cursor)).json()
+        seen += [each["id"] for each in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    # Then
+    assert seen == [str(invoice.id) for invoice in reversed(made)]
+
+
+async def test_the_list_is_filtered_by_kind_and_year(world: World) -> None:
+    person = await world.person()
+    invoice = await issue(world.platform.database, seller(), sale(person))
+    year = datetime.now(UTC).astimezone(ZONE).year
+    assert [each["id"] for each in await listed(person, kind="invoice", year=year)] == [str(invoice.id)]
+    assert await listed(person, kind="receipt") == await listed(person, year=year - 1) == []
+    assert (await person.get(INVOICES, params={"kind": "bill"})).status_code == 422
