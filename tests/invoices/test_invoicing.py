@@ -20,9 +20,11 @@ from app.kernel.platform import Platform
 from app.models.users import Role
 from app.services.flows import invoicing
 from app.services.invoices import rendering
+from app.services.payments.events import Succeeded
 from app.services.service_requests.events import LeadPurchased, LeadRefunded
 from app.services.wallets.events import ToppedUp
 from tests.invoices.steps import ZONE, issue, sale, seller, text_of
+from tests.payments.steps import paid, top_up
 from tests.support.world import Person, World
 
 INVOICES = "/api/v1/invoices"
@@ -155,6 +157,19 @@ async def test_a_top_up_is_told_to_its_owner_and_receipted(world: World) -> None
     receipt = await document(world, ToppedUp.name, entry["id"])
     assert (receipt.kind, receipt.buyer_name, receipt.total_minor) == ("receipt", "Asha Kulkarni", 12_345)
     assert (receipt.tax_minor, receipt.tax_basis_points) == (0, 0)
+
+
+async def test_a_payment_is_receipted_once_with_what_was_taken(world: World) -> None:
+    person = await world.person(name="Asha Kulkarni")
+    payment = await top_up(person, 250_00)
+    # Given a payment that has not arrived, then there is nothing to receipt
+    assert await document(world, Succeeded.name, payment["id"]) is None
+    # When it has
+    await paid(world, payment)
+    receipt = await document(world, Succeeded.name, payment["id"])
+    # Then
+    assert (receipt.kind, receipt.buyer_name, receipt.total_minor) == ("receipt", "Asha Kulkarni", 250_00)
+    assert (await document(world, Succeeded.name, payment["id"])).id == receipt.id
 
 
 async def test_the_rate_is_frozen_and_a_receipt_bears_none(world: World, configured: Settings) -> None:

@@ -11,15 +11,17 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 
 from app.core.config import settings
-from app.core.database import Session, Statement
+from app.core.database import Row, Session, Statement
 from app.kernel.lifecycle import constant
 from app.models.catalogue import services
 from app.models.ledger import AccountKind, accounts, postings
+from app.models.payments import payments
 from app.models.providers import providers
 from app.models.service_requests import lead_purchases, service_requests
 from app.models.users import users
 from app.schemas.invoices import Invoice, InvoiceKind, InvoiceLine
 from app.services.invoices.issuing import Buyer, Sale, credit, issue, the_platform
+from app.services.payments.events import Succeeded
 from app.services.service_requests.events import LeadPurchased, LeadRefunded
 from app.services.wallets.events import ToppedUp
 
@@ -50,6 +52,17 @@ _TOP_UP = Statement(
         postings.c.amount > 0,
     )
 )
+_PAYMENT = Statement(
+    select(
+        users.c.id,
+        users.c.name,
+        users.c.language,
+        payments.c.captured_minor.label("amount"),
+        payments.c.captured_currency.label("currency"),
+    )
+    .join(users, users.c.id == payments.c.payer_id)
+    .where(payments.c.id == bindparam("payment_id"), payments.c.fulfilled_at.is_not(None))
+)
 _LEAD_WORDS: Final = {"en": "Lead: {name_en}", "hi": "लीड: {name_hi}"}
 _TOP_UP_WORDS: Final = {"en": "Money added to the wallet", "hi": "वॉलेट में जोड़ी गई राशि"}
 
@@ -77,15 +90,22 @@ async def _credit_lead(session: Session, lead_id: UUID) -> Invoice | None:
 
 
 async def _receipt_top_up(session: Session, entry_id: UUID) -> Invoice | None:
+    return await _receipt(session, ("entry", entry_id), await session.first(_TOP_UP, entry_id=entry_id))
+
+
+async def _receipt_payment(session: Session, payment_id: UUID) -> Invoice | None:
+    return await _receipt(session, ("payment", payment_id), await session.first(_PAYMENT, payment_id=payment_id))
+
+
+async def _receipt(session: Session, subject: tuple[str, UUID], received: Row | None) -> Invoice | None:
     """The receipt for money that came into a wallet: nothing is sold, so nothing is taxed."""
-    top_up = await session.first(_TOP_UP, entry_id=entry_id)
-    if top_up is None:
+    if received is None:
         return None
     sale = Sale(
-        ("entry", entry_id),
-        Buyer(top_up["id"], top_up["name"], top_up["language"]),
-        [_one(_TOP_UP_WORDS[top_up["language"]], top_up["amount"])],
-        top_up["currency"],
+        subject,
+        Buyer(received["id"], received["name"], received["language"]),
+        [_one(_TOP_UP_WORDS[received["language"]], received["amount"])],
+        received["currency"],
     )
     return await issue(session, InvoiceKind.RECEIPT, the_platform(), sale, tax_basis_points=0)
 
@@ -98,6 +118,7 @@ DOCUMENTED: Final[Mapping[str, Callable[[Session, UUID], Awaitable[Invoice | Non
     LeadPurchased.name: _invoice_lead,
     LeadRefunded.name: _credit_lead,
     ToppedUp.name: _receipt_top_up,
+    Succeeded.name: _receipt_payment,
 }
 """By the name of the event, what makes the document for its subject: once, however often it is called."""
 
