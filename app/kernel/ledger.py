@@ -123,7 +123,7 @@ _POST: Final = Statement(
     insert(postings)
     .from_select(
         ["entry_id", "account_id", "currency", "amount"],
-        select(_entry.c.id, _lines.c.account_id, _lines.c.currency, _lines.c.amount).where(_lines.c.amount != 0),
+        select(_entry.c.id, _lines.c.account_id, _lines.c.currency, _lines.c.amount),
     )
     .add_cte(_lines, _opened)
 )
@@ -149,10 +149,12 @@ async def post(
     locks the accounts that keep a balance in the order of their ids, so two entries over the same accounts wait for
     each other instead of deadlocking.
     """
+    # Their accounts are not even opened: who has locked its accounts must not come to wait for another one here.
+    lines = [line for line in lines if line.amount]
     totals: dict[str, int] = defaultdict(int)
     for line in lines:
         totals[line.account.currency] += line.amount
-    if any(totals.values()) or not any(line.amount for line in lines):
+    if any(totals.values()) or not lines:
         raise ValueError(f"{kind}: postings do not balance, or move nothing: {lines}")
     entry_id = uuid7()
     await session.execute(

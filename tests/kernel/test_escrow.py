@@ -225,6 +225,15 @@ async def test_earnings_repay_a_debt_first(books: Books, earned: int, left: tupl
     await books.world.books_are_clean()
 
 
+async def test_who_owes_nothing_gets_no_debt_account(books: Books) -> None:
+    """An account that is opened after others were locked is a deadlock in waiting."""
+    seller, (subject, payer) = uuid4(), await books.held(100)
+    parts = [earning(seller, 100), refunded(payer, 0), commissioned(0)]
+    async with books.world.unchanged(but=["entries", "postings", "accounts"]):
+        await books.run(escrow.release, subject, INR, parts)
+    assert [row["kind"] for row in await books.world.rows("accounts", owner_id=seller)] == ["wallet"]
+
+
 async def test_several_earnings_of_one_owner_repay_together_and_a_refund_does_not(books: Books) -> None:
     provider = await books.person(owes=100)
     subject, _ = await books.held(200)
