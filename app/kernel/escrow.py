@@ -2,7 +2,8 @@
 
 Each function posts one balanced entry within the caller's transaction. Its idempotency key names the effect and the
 subject, so that it happens once however often and by however many it is asked for: the second call raises
-`MoneyMovedBefore`. Where amounts depend on balances, the accounts are locked first (`ledger.lock`).
+`MoneyMovedBefore`. Where amounts depend on balances, all accounts of the entry are locked first, in one statement and
+in the order of their ids, as entries lock them too (`ledger.lock`): nobody can deadlock.
 
 Who has a debt repays it from what they earn, before the wallet sees anything. Refunds of one's own payment and tips are
 no earnings: the one was never income, the other is a present, and both reach the wallet whole.
@@ -191,7 +192,7 @@ async def repay(session: Session, owner_id: UUID, currency: str, **about: Any) -
     balances = await ledger.lock(session, (), if_open=[source, owed])
     amount = min(balances[source], -balances[owed])
     if amount:
-        await ledger.transfer(session, "repayment", source, owed, amount, subject=("user", owner_id), **about)
+        await ledger.transfer(session, "repayment", source, owed, amount, **about)
     return amount
 
 

@@ -191,7 +191,8 @@ _LOCK = Statement(
             bindparam("if_open", type_=ARRAY(Uuid)),
             bindparam("debt_floor", type_=BigInteger),
         ).table_valued(column("id", Uuid), column("balance", BigInteger))
-    )
+    ),
+    writes=True,
 )
 
 
@@ -203,7 +204,8 @@ async def lock(
     For entries whose amounts depend on balances, and for several entries in one transaction. Call it once, before the
     first of them, with all the accounts that they may touch: those of `named` are opened, those of `if_open` need not
     exist. All are opened first and locked then, each in the order of account ids, as `post` does it too; so neither two
-    callers of `lock` nor one of them and somebody's entry can deadlock. Debts get the floor that the setting
+    callers of `lock` nor one of them and somebody's entry can deadlock. A single-statement session will not do: what
+    comes after this raises RuntimeError there. Debts get the floor that the setting
     `debt_limit_minor` wants now, or their balance if that is lower.
     """
     opened, others = list(dict.fromkeys(named)), list(if_open)

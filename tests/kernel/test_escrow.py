@@ -314,6 +314,14 @@ async def test_a_commission_that_is_reversed_after_it_was_repaid_is_paid_out(boo
     await books.world.books_are_clean()
 
 
+async def test_what_depends_on_balances_needs_a_transaction(books: Books) -> None:
+    """In a session of one statement the locks would be gone before the entry is posted."""
+    subject, payer = await books.held(100)
+    async with books.world.unchanged(), books.world.platform.database.write_single() as session:
+        with pytest.raises(RuntimeError, match="single-statement"):
+            await escrow.refund(session, subject, payer, INR)
+
+
 async def test_whatever_a_few_people_do_to_each_other_at_once_nothing_deadlocks_or_is_lost(books: Books) -> None:
     order = random.Random(7)
     people = [await books.person(2000, owes=100) for _ in range(4)] + [uuid4() for _ in range(2)]
