@@ -172,7 +172,9 @@ def reseal_personal_data() -> None:
 
 @ledger_commands.command("verify")
 def verify_ledger() -> None:
-    """Prove the books: every entry balances, every balance is the sum of its postings, no wallet is below its floor."""
+    """Prove the books: entries balance, balances are the sums of postings, no wallet is below zero, no debt below its
+    floor, and nothing is held for what has come to its end.
+    """
 
     async def verify(configured: Settings) -> ledger.Verification:
         async with open_platform(configured) as platform, platform.database.read() as session:

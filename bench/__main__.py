@@ -1,4 +1,4 @@
-"""Runs the whole measurement: about three minutes, on servers and data of its own."""
+"""Runs the whole measurement: about four minutes, on servers and data of its own; with `ledger`, that part alone."""
 
 import asyncio
 import os
@@ -10,8 +10,9 @@ from app.core.config import settings
 from app.core.embedded import EmbeddedServers
 from bench.alone import measure_alone
 from bench.compare import ENDPOINTS, Contest
+from bench.posting import measure_posting
 from bench.processes import Cores, choose_cores
-from bench.report import Found, Server, show, write
+from bench.report import Found, Server, show, show_posting, write, write_posting
 from bench.stage import prepared_servers, set_stage
 from bench.world import make_world
 
@@ -37,8 +38,16 @@ async def _measure(console: Console, database: EmbeddedServers, cores: Cores, lo
 def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 180)
     cores, load_before = choose_cores(), os.getloadavg()[0]
+    only_ledger = sys.argv[1:] == ["ledger"]
     with prepared_servers(cores) as database:
-        found = asyncio.run(_measure(console, database, cores, load_before))
+        measured = None if only_ledger else asyncio.run(_measure(console, database, cores, load_before))
+        console.print("post to the ledger …")
+        posting = measure_posting(database, cores)
+    show_posting(posting, console)
+    if measured is None:
+        write_posting(posting)
+        return 0
+    found = measured._replace(posting=posting)
     show(found, console)
     write(found)
     return 1 if found.failures else 0

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from bench.alone import Alone
 from bench.compare import CONNECTIONS, Comparison, Measured, percentile
+from bench.posting import CLIENTS, Posting
 
 _LATEST: Final = Path(__file__).with_name("latest.json")
 _PACKAGES: Final = ("localbazaar", "fastapi", "starlette", "uvicorn", "uvloop", "pydantic", "sqlalchemy", "asyncpg")
@@ -37,6 +38,8 @@ class Found(NamedTuple):
     server: Server
     comparisons: Sequence[Comparison]
     alone: Sequence[Alone]
+    posting: Posting | None = None
+    """Measured last: it leaves a ledger behind that is much larger than the world's."""
 
     @property
     def failures(self) -> list[str]:
@@ -83,6 +86,17 @@ def show(found: Found, console: Console) -> None:
         console.print(f"[red]{failure}", highlight=False)
 
 
+def show_posting(found: Posting, console: Console) -> None:
+    p50, p99 = (found.percentile(percent) * 1000 for percent in (50, 99))
+    console.print(
+        f"Post to the ledger: {median(found.entries):,.0f} entries/s from {CLIENTS} clients to one account of the"
+        f" platform, p50 {p50:.1f} ms, p99 {p99:.1f} ms; {found.micros(found.process_seconds):.0f} µs of the process"
+        f" and {found.micros(found.database_seconds):.0f} µs of the database each. TPC-B on the same server:"
+        f" {median(found.tpcb):,.0f} transactions/s. Ratio [bold]{median(found.ratios):.2f}[/bold]"
+        f" ({min(found.ratios):.2f}–{max(found.ratios):.2f}); fsync is {found.fsync}."
+    )
+
+
 def write(found: Found) -> None:
     """Figures, versions, date, number of cores: nothing that tells whose machine it was."""
     document = {
@@ -99,8 +113,32 @@ def write(found: Found) -> None:
         "one_connection": {
             a.path: {"requests": a.count, "p50_ms": _rounded(a.p50), "p99_ms": _rounded(a.p99)} for a in found.alone
         },
+        "post_to_the_ledger": found.posting and posting(found.posting),
         "failures": found.failures,
     }  # fmt: skip
+    _LATEST.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def posting(found: Posting) -> dict[str, Any]:
+    return {
+        "ratio": _rounded(median(found.ratios)),
+        "ratios": [_rounded(ratio) for ratio in found.ratios],
+        "fsync": found.fsync,
+        "clients": CLIENTS,
+        "entries_per_second": round(median(found.entries)),
+        "rounds": [round(rate) for rate in found.entries],
+        "p50_ms": _rounded(found.percentile(50) * 1000),
+        "p99_ms": _rounded(found.percentile(99) * 1000),
+        "process_microseconds": round(found.micros(found.process_seconds)),
+        "database_microseconds": round(found.micros(found.database_seconds)),
+        "pgbench_tpcb_per_second": round(median(found.tpcb)),
+        "pgbench_rounds": [round(rate) for rate in found.tpcb],
+    }
+
+
+def write_posting(found: Posting) -> None:
+    """This part alone, into what was found before."""
+    document = json.loads(_LATEST.read_text("utf-8")) | {"post_to_the_ledger": posting(found)}
     _LATEST.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -133,6 +133,8 @@ class Settings(BaseSettings):
     region_reach_metres: Count = 50_000
     """How far from the nearest region's centre a request or a provider may be."""
     wallet_top_up_limit_minor: Count = 10_000_000_00
+    debt_limit_minor: int = Field(5_000_00, ge=0)
+    """How much an owner may owe in one currency: commission of cash jobs, refunds after the money was paid on."""
 
     payment_provider: ProviderName = ProviderName.SANDBOX
     payment_checkout_seconds: Seconds = 30 * 60

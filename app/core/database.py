@@ -27,11 +27,14 @@ _NO_VALUE: Final = object()
 
 
 class Statement:
-    """One SQL statement, compiled when it is declared; every `bindparam` becomes a keyword of the call."""
+    """One SQL statement, compiled when it is declared; every `bindparam` becomes a keyword of the call.
+
+    Whether it writes is read off its text; `writes` says so of one that calls a function which does, or which locks.
+    """
 
     __slots__ = ("_defaults", "_required", "names", "sql", "writes")
 
-    def __init__(self, clause: Executable) -> None:
+    def __init__(self, clause: Executable, *, writes: bool = False) -> None:
         compiled = clause.compile(dialect=_DIALECT)  # type: ignore[attr-defined]  # Executable hides ClauseElement
         self.sql: str = str(compiled)
         if "__[POSTCOMPILE" in self.sql:
@@ -40,7 +43,7 @@ class Statement:
         self._defaults = tuple((name, _NO_VALUE if p.required else _plain(p.value)) for name, p in parameters)
         self.names = frozenset(name for name, _ in parameters)
         self._required = frozenset(name for name, parameter in parameters if parameter.required)
-        self.writes = any(f"{verb} " in self.sql for verb in ("INSERT INTO", "UPDATE", "DELETE FROM"))
+        self.writes = writes or any(f"{verb} " in self.sql for verb in ("INSERT INTO", "UPDATE", "DELETE FROM"))
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """`values` in the statement's order; a missing or an unknown name is a `TypeError`, not a silent NULL."""

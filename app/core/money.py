@@ -1,6 +1,10 @@
-"""Money: integer minor units with a currency code; house currencies such as GOLD are currencies like INR."""
+"""Money: integer minor units with a currency code; house currencies such as GOLD are currencies like INR.
+
+Parts of an amount are found with integers only, so that they always add up and no minor unit is lost or made.
+"""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -49,3 +53,40 @@ def half_even(numerator: int, denominator: int) -> int:
     if 2 * rest > denominator or (2 * rest == denominator and quotient % 2):
         return quotient + 1
     return quotient
+
+
+class DebtLimitReached(Conflict):
+    """Nobody owes the platform and its customers more than the setting `debt_limit_minor`."""
+
+    code, title = "debt_limit_reached", "The debt would grow beyond what one may owe."
+
+
+BASIS_POINTS: Final = 10_000
+"""One whole; a hundred of them are one per cent."""
+
+
+def commission(amount_minor: int, basis_points: int) -> int:
+    """So many ten-thousandths of the amount, rounded half-even to the minor unit (money.md: What moves).
+
+    ValueError for a negative amount, and for a rate below nothing or above the whole.
+    """
+    if amount_minor < 0 or not 0 <= basis_points <= BASIS_POINTS:
+        raise ValueError(f"no commission of {basis_points} basis points on {amount_minor}")
+    return half_even(amount_minor * basis_points, BASIS_POINTS)
+
+
+def split(amount_minor: int, shares: Sequence[int]) -> list[int]:
+    """The amount in proportion to the shares, exactly: the minor units that rounding down leaves over go to the largest
+    remainders, among equal ones to the earlier share.
+
+    Each part is less than one minor unit away from its exact size, and no larger share gets less than a smaller one.
+    ValueError for a negative amount or share, and where there is no share at all.
+    """
+    total = sum(shares)
+    if amount_minor < 0 or total <= 0 or any(share < 0 for share in shares):
+        raise ValueError(f"{amount_minor} cannot be split into {shares}")
+    parts = [amount_minor * share // total for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda place: (-(amount_minor * shares[place] % total), place))
+    for place in by_remainder[: amount_minor - sum(parts)]:
+        parts[place] += 1
+    return parts

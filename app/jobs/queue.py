@@ -29,6 +29,7 @@ from app.kernel import files
 from app.kernel.platform import Platform
 from app.models.events import events, notifications
 from app.models.idempotency import idempotency_keys
+from app.models.payments import webhook_events
 from app.models.users import refresh_tokens, sessions
 from app.services.flows import invoicing
 from app.services.invoices import rendering
@@ -56,6 +57,7 @@ _ended = exists().where(
 _PRUNED: Final = (
     _pruning(notifications, notifications.c.created_at < func.now() - _age),
     _pruning(events, events.c.created_at < func.now() - _age),
+    _pruning(webhook_events, webhook_events.c.processed_at < func.now() - _age),
     _pruning(refresh_tokens, _ended),
     _pruning(
         sessions,
@@ -116,7 +118,7 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
 
 
 async def prune_history(platform: Platform) -> None:
-    """Forget idempotency keys after a week; events, notifications and ended sessions after 90 days."""
+    """Forget idempotency keys after a week; events, notifications, webhooks and ended sessions after 90 days."""
     await _prune(platform, _KEYS, platform.settings.idempotency_seconds)
     for statement in _PRUNED:
         await _prune(platform, statement, platform.settings.event_retention_seconds)

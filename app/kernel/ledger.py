@@ -1,25 +1,30 @@
 """The ledger: money moves as one balanced entry in one statement, and in no other way (money.md: Ledger).
 
+What an owner owes is an account of its own, the debt, whose balance is zero or less: a wallet never goes below zero.
+
 The database holds the rules (`app/models/ledger.py`): postings that do not sum to zero, unknown accounts, balances
 below their floor and second uses of an idempotency key are refused there, whatever the code does.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
-from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, case, column, func, insert, null, or_, select
+from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, case, column, func, insert, null, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.core.database import ReadSession, Row, Session, Statement, refuse_violation
+from app.core.config import settings
+from app.core.database import Session, Statement, refuse_violation
 from app.core.ids import uuid7
-from app.core.money import PLATFORM, InsufficientFunds, MoneyMovedBefore
+from app.core.money import PLATFORM, DebtLimitReached, InsufficientFunds, MoneyMovedBefore
+from app.kernel.books import Verification, verify
 from app.models.ledger import PLATFORM_KINDS, AccountKind, accounts, entries, postings
 
 _ACCOUNTS: Final = UUID("6b1f6b1e-0d6f-5f0a-9a0a-1ca1ba2aa200")
 
 refuse_violation("accounts_floor", InsufficientFunds)
+refuse_violation("accounts_debt_limit", DebtLimitReached)
 refuse_violation("entries_idempotency_key_key", MoneyMovedBefore)
 refuse_violation("entries_reverses_id_key", MoneyMovedBefore)
 
@@ -44,6 +49,14 @@ def wallet(owner_id: UUID, currency: str) -> Account:
 def escrow(subject_id: UUID, currency: str) -> Account:
     """Money held for one subject; each has its own, so busy subjects do not queue behind one row."""
     return Account(subject_id, AccountKind.ESCROW, currency)
+
+
+def debt(owner_id: UUID, currency: str) -> Account:
+    """What a user or shop owes, as a negative balance; the database keeps it between its floor and zero.
+
+    Before `lock` has named it for the first time, its floor is zero.
+    """
+    return Account(owner_id, AccountKind.DEBT, currency)
 
 
 def platform(kind: AccountKind, currency: str) -> Account:
@@ -110,7 +123,7 @@ _POST: Final = Statement(
     insert(postings)
     .from_select(
         ["entry_id", "account_id", "currency", "amount"],
-        select(_entry.c.id, _lines.c.account_id, _lines.c.currency, _lines.c.amount).where(_lines.c.amount != 0),
+        select(_entry.c.id, _lines.c.account_id, _lines.c.currency, _lines.c.amount),
     )
     .add_cte(_lines, _opened)
 )
@@ -136,10 +149,12 @@ async def post(
     locks the accounts that keep a balance in the order of their ids, so two entries over the same accounts wait for
     each other instead of deadlocking.
     """
+    # Their accounts are not even opened: who has locked its accounts must not come to wait for another one here.
+    lines = [line for line in lines if line.amount]
     totals: dict[str, int] = defaultdict(int)
     for line in lines:
         totals[line.account.currency] += line.amount
-    if any(totals.values()) or not any(line.amount for line in lines):
+    if any(totals.values()) or not lines:
         raise ValueError(f"{kind}: postings do not balance, or move nothing: {lines}")
     entry_id = uuid7()
     await session.execute(
@@ -168,35 +183,116 @@ async def transfer(session: Session, kind: str, source: Account, target: Account
     return await post(session, kind, [Posting(source, -amount), Posting(target, amount)], **about)
 
 
-_ENTRY_BY_KEY = Statement(
-    select(entries.c.id, entries.c.kind, entries.c.subject_type, entries.c.subject_id).where(
-        entries.c.idempotency_key == bindparam("idempotency_key")
-    )
+_LOCK = Statement(
+    select(
+        func.lock_accounts(
+            *(bindparam(name, type_=ARRAY(Uuid)) for name in ("ids", "owner_ids")),
+            *(bindparam(name, type_=ARRAY(Text)) for name in ("kinds", "currencies")),
+            bindparam("if_open", type_=ARRAY(Uuid)),
+            bindparam("debt_floor", type_=BigInteger),
+        ).table_valued(column("id", Uuid), column("balance", BigInteger))
+    ),
+    writes=True,
 )
-_LINES_OF = Statement(
-    select(accounts.c.owner_id, accounts.c.kind, accounts.c.currency, postings.c.amount)
+
+
+async def lock(
+    session: Session, named: Iterable[Account], *, if_open: Iterable[Account] = ()
+) -> defaultdict[Account, int]:
+    """The balances of these accounts, which nobody else moves before this transaction ends; 0 where none is kept.
+
+    For entries whose amounts depend on balances, and for several entries in one transaction. Call it once, before the
+    first of them, with all the accounts that they may touch: those of `named` are opened, those of `if_open` need not
+    exist. All are opened first and locked then, each in the order of account ids, as `post` does it too; so neither two
+    callers of `lock` nor one of them and somebody's entry can deadlock. A single-statement session will not do: what
+    comes after this raises RuntimeError there. Debts get the floor that the setting
+    `debt_limit_minor` wants now, or their balance if that is lower.
+    """
+    opened, others = list(dict.fromkeys(named)), list(if_open)
+    rows = await session.all(
+        _LOCK,
+        ids=[account.id for account in opened],
+        owner_ids=[account.owner_id for account in opened],
+        kinds=[account.kind.value for account in opened],
+        currencies=[account.currency for account in opened],
+        if_open=[account.id for account in others],
+        debt_floor=-settings().debt_limit_minor,
+    )
+    kept = {row["id"]: row["balance"] for row in rows}
+    return defaultdict(int, {account: kept.get(account.id, 0) for account in (*opened, *others)})
+
+
+async def lock_entry(
+    session: Session, lines: Iterable[Account], earnings: Iterable[Posting]
+) -> defaultdict[Account, int]:
+    """`lock` all accounts that an entry may touch which moves `lines` and brings `earnings`."""
+    owners = [(account.owner_id, account.currency) for account, _ in earnings]
+    named = [*lines, *(wallet(*owner) for owner in owners)]
+    return await lock(session, named, if_open=[debt(*owner) for owner in owners])
+
+
+def repaying(earnings: Iterable[Posting], balances: Mapping[Account, int]) -> list[Posting]:
+    """The earnings, divided between what their owners owe, which comes first, and their wallets.
+
+    Pure; `balances` are those that `lock_entry` answers.
+    """
+    owed: dict[Account, int] = {}
+    lines: list[Posting] = []
+    for account, amount in earnings:
+        due = debt(account.owner_id, account.currency)
+        left = owed.setdefault(due, -balances[due])
+        repaid = min(amount, left)
+        owed[due] = left - repaid
+        lines += [Posting(due, repaid), Posting(wallet(account.owner_id, account.currency), amount - repaid)]
+    return lines
+
+
+async def earn(
+    session: Session, kind: str, lines: Sequence[Posting], earnings: Sequence[Posting], **about: Any
+) -> UUID:
+    """Post one entry of `lines`, as they are, and of `earnings`: what owners receive, and repays their debts first.
+
+    Takes the locks of `lock` on all accounts of the entry and on the debts; see `post` for the rest.
+    """
+    balances = await lock_entry(session, [line.account for line in lines], earnings)
+    return await post(session, kind, [*lines, *repaying(earnings, balances)], **about)
+
+
+_ENTRY_BY_KEY = Statement(
+    select(
+        entries.c.id,
+        entries.c.kind.label("entry_kind"),
+        entries.c.subject_type,
+        entries.c.subject_id,
+        accounts.c.owner_id,
+        accounts.c.kind,
+        accounts.c.currency,
+        postings.c.amount,
+    )
+    .join(postings, postings.c.entry_id == entries.c.id)
     .join(accounts, accounts.c.id == postings.c.account_id)
-    .where(postings.c.entry_id == bindparam("entry_id"))
+    .where(entries.c.idempotency_key == bindparam("idempotency_key"))
     .order_by(postings.c.id)
 )
 
 
 async def reverse(session: Session, idempotency_key: str, *, actor_id: UUID | None, reason: str | None) -> UUID | None:
-    """Post the exact opposite of the entry with this key, once: `entries.reverses_id` is unique.
+    """Post the opposite of the entry with this key, once: `entries.reverses_id` is unique.
 
+    It is the exact opposite, but that what comes back to an owner who owes something repays that first (`earn`).
     None when there is no such entry (a free lead, say). A second call raises `MoneyMovedBefore`.
     """
-    entry = await session.first(_ENTRY_BY_KEY, idempotency_key=idempotency_key)
-    if entry is None:
+    rows = await session.all(_ENTRY_BY_KEY, idempotency_key=idempotency_key)
+    if not rows:
         return None
-    lines = [
-        Posting(Account(line["owner_id"], AccountKind(line["kind"]), line["currency"]), -line["amount"])
-        for line in await session.all(_LINES_OF, entry_id=entry["id"])
-    ]
-    return await post(
+    lines = [Posting(Account(r["owner_id"], AccountKind(r["kind"]), r["currency"]), -r["amount"]) for r in rows]
+    entry, owners = rows[0], (AccountKind.WALLET, AccountKind.DEBT)
+    earnings = [line for line in lines if line.amount > 0 and line.account.kind in owners]
+    return await earn(
         session,
-        f"{entry['kind']}_reversal",
-        lines,
+        f"{entry['entry_kind']}_reversal",
+        [line for line in lines if line not in earnings],
+        earnings,
         idempotency_key=f"reversal:{idempotency_key}",
         subject=(entry["subject_type"], entry["subject_id"]) if entry["subject_id"] else None,
         reverses_id=entry["id"],
@@ -205,75 +301,20 @@ async def reverse(session: Session, idempotency_key: str, *, actor_id: UUID | No
     )
 
 
-_UNBALANCED = Statement(
-    select(postings.c.entry_id, postings.c.currency, func.sum(postings.c.amount).label("sum"))
-    .group_by(postings.c.entry_id, postings.c.currency)
-    .having(func.sum(postings.c.amount) != 0)
-    .limit(100)
-)
-_EMPTY_ENTRIES = Statement(
-    select(entries.c.id)
-    .outerjoin(postings, postings.c.entry_id == entries.c.id)
-    .where(postings.c.id.is_(None))
-    .limit(100)
-)
-_sums = (
-    select(postings.c.account_id, func.sum(postings.c.amount).label("sum")).group_by(postings.c.account_id).subquery()
-)
-_DRIFTED = Statement(
-    select(accounts.c.id, accounts.c.balance, func.coalesce(_sums.c.sum, 0).label("sum"))
-    .outerjoin(_sums, _sums.c.account_id == accounts.c.id)
-    .where(accounts.c.balance.is_not(None), accounts.c.balance != func.coalesce(_sums.c.sum, 0))
-    .limit(100)
-)
-_BELOW_FLOOR = Statement(
-    select(accounts.c.id, accounts.c.balance, accounts.c.floor).where(accounts.c.balance < accounts.c.floor).limit(100)
-)
-_HOMELESS = Statement(
-    select(postings.c.id, postings.c.account_id, postings.c.currency)
-    .outerjoin(accounts, accounts.c.id == postings.c.account_id)
-    .where(or_(accounts.c.id.is_(None), accounts.c.currency != postings.c.currency))
-    .limit(100)
-)
-_TOTALS = Statement(
-    select(postings.c.currency, func.count().label("postings"), func.sum(postings.c.amount).label("sum"))
-    .group_by(postings.c.currency)
-    .order_by(postings.c.currency)
-)
-
-
-class Verification(NamedTuple):
-    """What `verify` found: totals per currency, and one line for each broken rule."""
-
-    totals: list[Row]
-    faults: list[str]
-
-
-async def verify(session: ReadSession) -> Verification:
-    """Prove the books: every entry balances and has postings, every balance is the sum of its postings, none is low,
-    and no posting is outside of all accounts."""
-    faults = [f"entry {r['entry_id']} is off by {r['sum']} {r['currency']}" for r in await session.all(_UNBALANCED)]
-    faults += [f"entry {r['id']} has no postings" for r in await session.all(_EMPTY_ENTRIES)]
-    faults += [
-        f"account {r['id']} says {r['balance']}, its postings say {r['sum']}" for r in await session.all(_DRIFTED)
-    ]
-    faults += [
-        f"account {r['id']} is at {r['balance']}, below its floor {r['floor']}" for r in await session.all(_BELOW_FLOOR)
-    ]
-    faults += [
-        f"posting {r['id']} names no {r['currency']} account: {r['account_id']}" for r in await session.all(_HOMELESS)
-    ]
-    return Verification(await session.all(_TOTALS), faults)
-
-
 __all__ = [
     "PLATFORM_KINDS",
     "Account",
     "AccountKind",
     "Posting",
+    "Verification",
+    "debt",
+    "earn",
     "escrow",
+    "lock",
+    "lock_entry",
     "platform",
     "post",
+    "repaying",
     "reverse",
     "transfer",
     "verify",

@@ -4,7 +4,9 @@
   exist with that currency; every balance that is kept is moved by exactly these amounts, in the order of account ids.
 * `append_only`: entries and postings are never updated, deleted or truncated; accounts are `kept_for_ever`.
 * `balance_moves_by_postings`: nothing else moves a balance.
-* `accounts_floor` (a check): no balance falls below the account's floor, which is zero for wallets.
+* `accounts_floor` and `accounts_floor_not_negative` (checks): no balance falls below the account's floor, and no floor
+  below zero, except that of a debt.
+* `accounts_debt_limit` and `accounts_debt_owed` (checks): the balance of a debt stays between its floor and zero.
 """
 
 from enum import StrEnum
@@ -28,6 +30,7 @@ from app.models.base import identifier, metadata, moment, one_of, text
 class AccountKind(StrEnum):
     WALLET = "wallet"
     ESCROW = "escrow"
+    DEBT = "debt"
     FEES = "fees"
     COMMISSION = "commission"
     CLEARING = "clearing"
@@ -46,10 +49,14 @@ accounts = Table(
     # Minor units. NULL for the platform's own accounts: they are summed up when somebody asks, so that the busiest
     # accounts of all have no row for every payment to queue up at.
     Column("balance", BigInteger),
+    # Minor units. A debt's is set by `lock_accounts` (migration 0003) from the setting, every time before it may grow.
     Column("floor", BigInteger, nullable=False, server_default="0"),
     moment("created_at", now=True),
     one_of("kind", AccountKind),
-    CheckConstraint("balance >= floor", name="floor"),
+    CheckConstraint("kind = 'debt' OR balance >= floor", name="floor"),
+    CheckConstraint("kind = 'debt' OR floor >= 0", name="floor_not_negative"),
+    CheckConstraint("kind <> 'debt' OR balance >= floor", name="debt_limit"),
+    CheckConstraint("kind <> 'debt' OR balance <= 0", name="debt_owed"),
     CheckConstraint("(balance IS NULL) = (kind IN ('fees', 'commission', 'clearing', 'adjustment'))", name="kept"),
     UniqueConstraint("owner_id", "kind", "currency"),
 )

@@ -1,7 +1,7 @@
 """`localbazaar ledger verify` finds what should not be possible; the faults are planted with the triggers off."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 from uuid import uuid4
@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 from app import cli
 from app.core.config import Settings, settings
 from app.core.database import connect
-from app.kernel import ledger
+from app.kernel import escrow, ledger
 from app.kernel.ledger import AccountKind
 from app.kernel.platform import open_platform
 from app.migrate import migrate
+from tests.support.jobs import Status, known, make, move
 from tests.support.world import World
 
 CLEARING = ledger.platform(AccountKind.CLEARING, "INR")
@@ -39,6 +40,30 @@ FAULTS = {
         "ALTER TABLE accounts DROP CONSTRAINT accounts_floor;UPDATE accounts SET floor = 5000 WHERE id = '{wallet}'",
         ["account {wallet} is at 100, below its floor 5000"],
     ),
+    "a wallet below zero whose floor allows it": (
+        "ALTER TABLE accounts DROP CONSTRAINT accounts_floor_not_negative;"
+        "UPDATE accounts SET balance = -5, floor = -10 WHERE id = '{wallet}';"
+        "UPDATE postings SET amount = sign(amount) * -5 WHERE entry_id = '{entry}'",
+        ["account {wallet} is at -5, below its floor 0"],
+    ),
+    "a debt below its floor": (
+        "ALTER TABLE accounts DROP CONSTRAINT accounts_debt_limit, DROP CONSTRAINT accounts_floor_not_negative;"
+        "UPDATE accounts SET balance = -5, floor = -4, kind = 'debt' WHERE id = '{wallet}';"
+        "UPDATE postings SET amount = sign(amount) * -5 WHERE entry_id = '{entry}'",
+        ["account {wallet} is at -5, below its floor -4"],
+    ),
+    "a debt above zero": (
+        "ALTER TABLE accounts DROP CONSTRAINT accounts_debt_owed;"
+        "UPDATE accounts SET kind = 'debt' WHERE id = '{wallet}'",
+        ["debt {wallet} is at 100, above zero"],
+    ),
+    "an escrow of a closed subject": (
+        "UPDATE accounts SET kind = 'escrow' WHERE id = '{wallet}';"
+        "INSERT INTO test_jobs SELECT owner_id, 'DONE' FROM accounts WHERE id = '{wallet}';"
+        "INSERT INTO accounts (id, owner_id, kind, currency, balance) SELECT gen_random_uuid(), owner_id, 'escrow',"
+        " 'GOLD', 0 FROM accounts WHERE id = '{wallet}'",
+        ["test_job {owner} is DONE and holds 100 INR"],
+    ),
     "an entry without postings": (
         "INSERT INTO entries (id, kind) VALUES ('{wallet}', 'empty')",
         ["entry {wallet} has no postings"],
@@ -54,6 +79,14 @@ FAULTS = {
 }
 
 
+@pytest.fixture
+async def jobs(configured: Settings) -> AsyncIterator[None]:
+    """A noun that holds money."""
+    async with known(configured):
+        yield
+
+
+@pytest.mark.usefixtures("jobs")
 @pytest.mark.parametrize("what", FAULTS)
 async def test_a_planted_fault_is_found_and_nothing_else(world: World, what: str) -> None:
     plant, expected = FAULTS[what]
@@ -63,7 +96,7 @@ async def test_a_planted_fault_is_found_and_nothing_else(world: World, what: str
         entry_id = await ledger.transfer(session, "test", CLEARING, wallet, 100)
         assert (await ledger.verify(session)).faults == []
         # When a fault is planted past the triggers
-        words = {"entry": entry_id, "wallet": wallet.id}
+        words = {"entry": entry_id, "wallet": wallet.id, "owner": wallet.owner_id}
         await session.driver_connection.execute("SET LOCAL session_replication_role = replica")
         await session.driver_connection.execute(plant.format(**words))
         faults = (await ledger.verify(session)).faults
@@ -72,6 +105,20 @@ async def test_a_planted_fault_is_found_and_nothing_else(world: World, what: str
     assert len(faults) == len(expected)
     for fault, told in zip(faults, expected, strict=True):
         assert told.format(**words) in fault
+
+
+@pytest.mark.usefixtures("jobs")
+async def test_an_open_subject_may_hold_money_and_a_closed_one_nothing(world: World) -> None:
+    wallet = ledger.wallet(uuid4(), "INR")
+    async with world.platform.database.write() as session:
+        await ledger.transfer(session, "test", CLEARING, wallet, 100)
+        subject = await make(session)
+        await escrow.hold(session, subject, wallet.owner_id, 100, "INR")
+        assert (await ledger.verify(session)).faults == []
+        await escrow.refund(session, subject, wallet.owner_id, "INR")
+        await move(session, subject[1], Status.CANCELLED)
+        assert (await ledger.verify(session)).faults == []
+        await session.driver_connection.execute("ROLLBACK")
 
 
 @contextmanager

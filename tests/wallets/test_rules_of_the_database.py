@@ -8,7 +8,7 @@ import pytest
 
 from app.core.config import Settings
 from app.core.database import connect
-from app.kernel import ledger
+from app.kernel import escrow, ledger
 from app.kernel.ledger import AccountKind
 from tests.support.world import World
 
@@ -17,11 +17,12 @@ CLEARING = ledger.platform(AccountKind.CLEARING, "INR")
 
 @pytest.fixture
 async def accounts(world: World) -> tuple[UUID, UUID, UUID]:
-    """Two wallets, of which the first holds 100, and the entry that says so."""
+    """Two wallets, of which the first holds 100, and the entry that says so; and the owner of the first owes 1."""
     a, b = ledger.wallet(uuid4(), "INR"), ledger.wallet(uuid4(), "INR")
     async with world.platform.database.write() as session:
         entry_id = await ledger.transfer(session, "test", CLEARING, a, 101)
         await ledger.transfer(session, "test", a, b, 1)
+        await escrow.charge_commission(session, ("test", uuid4()), a.owner_id, 1, "INR")
     return a.id, b.id, entry_id
 
 
@@ -111,6 +112,20 @@ ALTERATIONS = {
         " VALUES (gen_random_uuid(), gen_random_uuid(), 'wallet', 'INR')",
         "accounts_kept",
     ),
+    "a wallet that may fall below zero": (
+        "UPDATE accounts SET floor = -1 WHERE kind = 'wallet'",
+        "accounts_floor_not_negative",
+    ),
+    "an escrow that may fall below zero": (
+        "INSERT INTO accounts (id, owner_id, kind, currency, balance, floor)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), 'escrow', 'INR', 0, -1)",
+        "accounts_floor_not_negative",
+    ),
+    "a debt that is forgiven": (
+        "UPDATE accounts SET balance = 0 WHERE kind = 'debt'", "accounts_balance_moves_by_postings",
+    ),
+    "a debt without a limit": ("UPDATE accounts SET floor = 1 WHERE kind = 'debt'", "accounts_debt_limit"),
+    "a kind that nobody knows": ("UPDATE accounts SET kind = 'loan'", "accounts_append_only"),
     "a second wallet": (
         "INSERT INTO accounts (id, owner_id, kind, currency, balance)"
         " SELECT gen_random_uuid(), owner_id, kind, currency, 0 FROM accounts WHERE kind = 'wallet' LIMIT 1",
@@ -134,6 +149,28 @@ async def test_what_is_written_stays_written(
         error = await attack(configured, sql)
     assert constraint(error) == rule
     await world.books_are_clean()
+
+
+DEBTS = {"more than may be owed": (-5, "accounts_debt_limit"), "less than nothing": (6, "accounts_debt_owed")}
+
+
+@pytest.mark.parametrize("what", DEBTS)
+async def test_a_debt_stays_between_its_floor_and_zero(
+    world: World, configured: Settings, accounts: tuple[UUID, UUID, UUID], what: str
+) -> None:
+    amount, rule = DEBTS[what]
+    # Given a debt of 5, which may be 9
+    owner = uuid4()
+    due = ledger.debt(owner, "INR")
+    async with world.platform.database.write() as session:
+        await escrow.charge_commission(session, ("test", uuid4()), owner, 5, "INR")
+    await world.execute("UPDATE accounts SET floor = -9 WHERE id = :id", id=due.id)
+    # When somebody posts past that
+    rows = f"(VALUES ($1::uuid, 'INR', {amount}::bigint), ($2::uuid, 'INR', {-amount}::bigint)) p"
+    async with world.unchanged():
+        post = POST.replace("p.*", "p.column1, p.column2, p.column3")
+        error = await attack(configured, post + rows, due.id, accounts[0])
+    assert constraint(error) == rule
 
 
 async def test_a_key_is_used_once(world: World, configured: Settings) -> None:

@@ -171,9 +171,12 @@ async def refund_unworked(session: Session, service_request_id: UUID, actor: Act
     The caller holds the request's row lock, which purchases need too, so no buyer is missed.
     """
     leads = await session.all(_UNWORKED, service_request_id=service_request_id)
-    # One entry locks wallets in the order of their ids. Kept over all entries, it lets two cancellations that refund
-    # the same providers wait for each other instead of deadlocking.
-    for lead in sorted(leads, key=lambda lead: ledger.wallet(lead["provider_id"], lead["currency"]).id):
+    # All accounts of all entries at once, so that cancellations that refund the same providers cannot deadlock.
+    owners = [(lead["provider_id"], lead["currency"]) for lead in leads]
+    await ledger.lock(
+        session, (), if_open=[account(*owner) for owner in owners for account in (ledger.wallet, ledger.debt)]
+    )
+    for lead in leads:
         await LIFECYCLE.advance(session, lead["id"], Action.REFUND, CLOCK, reason=reason)
         await ledger.reverse(session, fee_key(lead["id"]), actor_id=actor.id, reason=reason)
     return len(leads)
