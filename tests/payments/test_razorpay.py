@@ -230,6 +230,15 @@ async def test_a_provider_that_does_not_answer_as_documented_is_away_within_a_bo
         assert time.monotonic() - began < BOUND_SECONDS
 
 
+async def test_a_request_that_is_given_up_leaves_no_thread_behind(hasty: Razorpay, fake: FakeRazorpay) -> None:
+    fake.fault = Fault.HANG
+    with pytest.raises(ProviderAway):
+        await hasty.open_checkout(order())
+    async with asyncio.timeout(5):
+        while not fake.abandoned:  # noqa: ASYNC110 - the fake sees it a moment later
+            await asyncio.sleep(0.01)
+
+
 async def test_a_provider_that_cannot_be_reached_is_away() -> None:
     adapter = Razorpay(razorpay_settings(razorpay_api_url="http://127.0.0.1:1"))
     with pytest.raises(ProviderAway):
