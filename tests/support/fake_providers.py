@@ -42,7 +42,7 @@ _MISBEHAVED: dict[Fault, Callable[[], Response]] = {
     Fault.BUSY: lambda: JSONResponse({"error": {"code": "BAD_REQUEST_ERROR", "message": "Too many requests"}}, 429),
     Fault.CONFLICT: lambda: JSONResponse({"error": {"code": "BAD_REQUEST_ERROR", "message": "In progress"}}, 409),
     Fault.UNDER_WAY: lambda: JSONResponse({"error": {"code": "GATEWAY_ERROR", "message": "Wait"}}, 503),
-    Fault.MOVED: lambda: Response(status_code=302, headers={"Location": "/elsewhere"}),
+    Fault.MOVED: lambda: JSONResponse({"error": {"code": "BAD_REQUEST_ERROR"}}, 302, headers={"Location": "/"}),
     Fault.GARBAGE: lambda: Response("<html>Bad gateway</html>", 200, media_type="text/html"),
     Fault.NO_OBJECT: lambda: JSONResponse([1, 2, 3]),
     Fault.EMPTY_OBJECT: lambda: JSONResponse({}),
@@ -66,6 +66,8 @@ class FakeProvider:
         """Methods that work nevertheless."""
         self.requests: list[str] = []
         """Method and path of each that arrived."""
+        self.abandoned = 0
+        """How many of those that were never answered the client has given up."""
         self.app = Starlette(
             routes=[Route(path, self._serve(handler), methods=[method]) for method, path, handler in self.handlers()]
         )
@@ -86,21 +88,21 @@ class FakeProvider:
             if fault is Fault.DRIP:
                 return StreamingResponse(_drip(), media_type="application/json")
             if fault is Fault.HANG:
-                return await _never(request)
+                return await self._never(request)
             try:
                 self.check_key(request)
                 done: Response = JSONResponse(handler(request, body))
             except Refused as refused:
                 done = JSONResponse({"error": refused.error}, refused.status)
-            return await _never(request) if fault is Fault.LOSE_THE_ANSWER else done
+            return await self._never(request) if fault is Fault.LOSE_THE_ANSWER else done
 
         return answer
 
-
-async def _never(request: Request) -> Response:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    return Response(status_code=499)
+    async def _never(self, request: Request) -> Response:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.abandoned += 1
+        return Response(status_code=499)
 
 
 async def _drip() -> AsyncIterator[bytes]:
