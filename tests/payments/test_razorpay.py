@@ -10,7 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import CapturingLogger
 
+from app.adapters.payments import razorpay as razorpay_adapter
 from app.adapters.payments.port import Notice, NoticeKind, ProviderAway, ProviderRefused
 from app.adapters.payments.razorpay import Razorpay
 from app.core.ids import uuid7
@@ -247,13 +249,15 @@ async def test_a_provider_that_cannot_be_reached_is_away() -> None:
 
 
 async def test_wrong_keys_are_our_fault_and_do_not_decide_about_the_payment(
-    fake: FakeRazorpay, capsys: pytest.CaptureFixture[str]
+    fake: FakeRazorpay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(razorpay_adapter, "_log", log := CapturingLogger())
     async with connected_razorpay(fake, razorpay_key_secret="another") as adapter:
         with pytest.raises(ProviderAway):
             await adapter.open_checkout(order())
     # And somebody can find out why
-    assert "401" in "".join(capsys.readouterr())
+    (call,) = log.calls
+    assert 401 in call.kwargs.values()
 
 
 async def test_no_secret_shows_in_an_error_or_in_the_log(

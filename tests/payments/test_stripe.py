@@ -11,7 +11,9 @@ from unittest.mock import patch
 from uuid import UUID
 
 import pytest
+from structlog.testing import CapturingLogger
 
+from app.adapters.payments import stripe as stripe_adapter
 from app.adapters.payments.port import Notice, NoticeKind, ProviderAway, ProviderRefused
 from app.adapters.payments.stripe import Stripe
 from app.core.ids import uuid7
@@ -212,13 +214,15 @@ async def test_a_provider_that_cannot_be_reached_is_away() -> None:
 
 
 async def test_wrong_keys_are_our_fault_and_do_not_decide_about_the_payment(
-    fake: FakeStripe, capsys: pytest.CaptureFixture[str]
+    fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stripe_adapter, "_log", log := CapturingLogger())
     async with connected_stripe(fake, stripe_secret_key="sk_test_another") as adapter:
         with pytest.raises(ProviderAway):
             await adapter.open_checkout(order())
     # And somebody can find out why
-    assert "AuthenticationError" in "".join(capsys.readouterr())
+    (call,) = log.calls
+    assert "AuthenticationError" in call.kwargs.values()
 
 
 async def test_no_secret_shows_in_an_error_or_in_the_log(
