@@ -85,7 +85,7 @@ class Mortal:
         """Kill it, if somebody has not done it already; return when it is gone, with its port and its connections."""
         pid, self.pid = self.pid, None
         async with asyncio.timeout(_START_SECONDS):
-            while pid is not None and _killed(pid):
+            while pid is not None and _killed(pid):  # noqa: ASYNC110 - it is a child of the nursery's
                 await asyncio.sleep(0.005)
 
     async def is_quiet(self) -> None:
@@ -108,9 +108,9 @@ def _killed(pid: int) -> bool:
 class Stage:
     """What a scenario has: the world, clients of the server that may die, and `deaths`, in which somebody does."""
 
-    def __init__(self, world: World, children: Nursery, folder: Path, http: httpx.AsyncClient) -> None:
+    def __init__(self, world: World, children: Nursery, http: httpx.AsyncClient) -> None:
         self.world, self.http = world, http
-        self._nursery, self._folder = children, folder
+        self._nursery = children
         self._death = Death("server", NEVER, When.BEFORE)
         self._since: Any = None
         self.server: Mortal
@@ -134,7 +134,7 @@ class Stage:
         """Start the server; return when it is ready."""
         port = self.http.base_url.port
         assert port is not None
-        pid = await self._nursery.serve(port, self._folder / "server.log", self._environment(database_url))
+        pid = await self._nursery.serve(port, self._environment(database_url))
         async with asyncio.timeout(_START_SECONDS):
             while not await self._is_ready():  # noqa: ASYNC110 - it tells no other way
                 await asyncio.sleep(0.01)
@@ -144,7 +144,7 @@ class Stage:
         """Start the worker, and let it have what a dead one had in hand."""
         steady = _STEADY_WORKER if self._death.victim == "worker" else {}
         await self.world.execute(_AGE_HEARTBEATS)
-        return await self._nursery.work(self._folder / "worker.log", self._environment(database_url) | steady)
+        return await self._nursery.work(self._environment(database_url) | steady)
 
     def _environment(self, database_url: str) -> dict[str, str]:
         public = {"LOCALBAZAAR_PUBLIC_URL": str(self.http.base_url).rstrip("/")}
@@ -231,16 +231,14 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(world: World, folder: Path) -> AsyncIterator[Stage]:
-    """A stage whose processes log to this folder; its path must be short enough for sockets."""
+    """A stage whose processes log to this folder."""
     async with AsyncExitStack() as stack:
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port()}", timeout=_PATIENCE_SECONDS)
         await stack.enter_async_context(http)
-        stage = Stage(world, await stack.enter_async_context(nursery()), folder, http)
+        stage = Stage(world, await stack.enter_async_context(nursery(folder)), http)
         database_url = world.platform.settings.database_url
-        (folder / "s").mkdir()
-        (folder / "w").mkdir()
-        server_way, server_url = await stack.enter_async_context(proxy(database_url, folder / "s"))
-        worker_way, worker_url = await stack.enter_async_context(proxy(database_url, folder / "w"))
+        server_way, server_url = await stack.enter_async_context(proxy(database_url))
+        worker_way, worker_url = await stack.enter_async_context(proxy(database_url))
         stage.server = Mortal(server_way, lambda: stage.serve(server_url))
         stage.worker = Mortal(worker_way, lambda: stage.work(worker_url))
         stack.push_async_callback(stage.server.die)

