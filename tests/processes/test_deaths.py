@@ -12,9 +12,10 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -53,6 +54,12 @@ async def stage(world: World, folder: Path) -> AsyncIterator[Stage]:
 
 def some_key() -> str:
     return secrets.token_hex(8)
+
+
+async def page_of(person: Person, payment: Mapping[str, Any]) -> str:
+    """The path of the sandbox's page for a payment."""
+    opened = await person.post(f"{PAYMENTS}/{payment['id']}/checkout")
+    return urlsplit(str(opened.json()["checkout_url"])).path
 
 
 async def names(world: World, subject_id: str) -> list[str]:
@@ -106,8 +113,7 @@ async def top_up_on_the_page(stage: Stage) -> None:
     """Paid on the hosted page of the sandbox, which has a job send the webhook."""
     person = await stage.world.person()
     payment = await created_top_up(person)
-    opened = (await person.post(f"{PAYMENTS}/{payment['id']}/checkout")).json()
-    page = "/sandbox/" + opened["checkout_url"].partition("/sandbox/")[2]
+    page = await page_of(person, payment)
     async with stage.deaths():
         assert (await stage.insist(None, f"{page}/pay")).status_code == 303
     await is_topped_up_once(stage.world, person)
@@ -121,7 +127,7 @@ async def webhook_for_the_clock(stage: Stage) -> None:
     await stage.webhook(f"evt_{some_key()}", notice(EventType.PAYMENT_SUCCEEDED, payment))
     assert stage.server.proxy.struck.is_set()
     assert (await the_only_payment_of(stage.world, person))["status"] == "CREATED"
-    await stage.world.execute("UPDATE deadlines SET due_at = now() WHERE subject_type = 'webhook_event'")
+    await stage.turn_the_clock()
     async with stage.deaths(at_its_start=True):
         pass
     await is_topped_up_once(stage.world, person)
@@ -161,8 +167,7 @@ async def money_sent_back(stage: Stage) -> None:
     request_id = await stage.world.request(customer)
     provider = await stage.world.provider(funds_minor=0)
     payment = await for_lead(provider, request_id)
-    opened = (await provider.post(f"{PAYMENTS}/{payment['id']}/checkout")).json()
-    page = "/sandbox/" + opened["checkout_url"].partition("/sandbox/")[2]
+    page = await page_of(provider, payment)
     gone = await customer.post(f"/api/v1/service-requests/{request_id}/cancel", {"reason": "mended"})
     assert gone.status_code == 200
     async with stage.deaths():
@@ -188,8 +193,7 @@ async def refund(stage: Stage) -> None:
     """By an admin; a job asks the provider, whose webhook tells that it was paid out."""
     person = await stage.world.person()
     payment = await created_top_up(person)
-    opened = (await person.post(f"{PAYMENTS}/{payment['id']}/checkout")).json()
-    page = "/sandbox/" + opened["checkout_url"].partition("/sandbox/")[2]
+    page = await page_of(person, payment)
     assert (await stage.insist(None, f"{page}/pay")).status_code == 303
     await stage.settle()
     key, path = some_key(), f"/api/v1/admin/payments/{payment['id']}/refunds"
