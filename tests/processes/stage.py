@@ -19,7 +19,7 @@ from app.core.tasks import end
 from tests.payments.steps import WEBHOOKS, sandbox
 from tests.processes.servers import free_port
 from tests.support.nursery import Nursery, nursery
-from tests.support.postgres_proxy import Kill, PostgresProxy, When, proxy
+from tests.support.postgres_proxy import Fault, Kill, PostgresProxy, When, proxy
 from tests.support.world import Person, World
 
 NEVER: Final = 10**9
@@ -53,20 +53,23 @@ WHERE entrypoint IN ('send_refund', 'sandbox_webhook') AND id > :first_job
 )
 _LAST_JOB: Final = Statement(text("SELECT coalesce(max(id), 0) FROM pgqueuer"))
 # What would be waited for: that the clock takes a stored webhook, that the queue tries a job again.
-_CALL_THE_CLOCK: Final = "UPDATE deadlines SET due_at = now() WHERE subject_type = 'webhook_event' AND due_at > now() AND subject_id > :first"
-_CALL_THE_QUEUE: Final = (
-    "UPDATE pgqueuer SET execute_after = now() WHERE status = 'queued' AND execute_after > now() AND id > :first_job"
-)
+_CALL_THE_CLOCK: Final = """
+UPDATE deadlines SET due_at = now() WHERE subject_type = 'webhook_event' AND due_at > now() AND subject_id > :first
+"""
+_CALL_THE_QUEUE: Final = """
+UPDATE pgqueuer SET execute_after = now() WHERE status = 'queued' AND execute_after > now() AND id > :first_job
+"""
 # The queue gives the jobs of a worker to another once its heart has not beaten for 30 seconds.
 _AGE_HEARTBEATS: Final = "UPDATE pgqueuer SET heartbeat = now() - interval '1 minute' WHERE status = 'picked'"
 
 
-class Death(NamedTuple):
-    """Which process dies ("server" or "worker"), at which of its statements in the scenario, on which side of it."""
+class Blow(NamedTuple):
+    """Which process is hit ("server" or "worker"), at which of its statements in the scenario, on which side of it."""
 
     victim: str
     number: int
     when: When
+    fault: Fault = Kill()
 
 
 class Mortal:
@@ -106,12 +109,12 @@ def _killed(pid: int) -> bool:
 
 
 class Stage:
-    """What a scenario has: the world, clients of the server that may die, and `deaths`, in which somebody does."""
+    """What a scenario has: the world, clients that do not give up (`insist`), and `peril`, in which the blow falls."""
 
     def __init__(self, world: World, children: Nursery, http: httpx.AsyncClient) -> None:
         self.world, self.http = world, http
         self._nursery = children
-        self._death = Death("server", NEVER, When.BEFORE)
+        self._blow = Blow("server", NEVER, When.BEFORE)
         self._first = uuid7()
         self._first_job = 0
         self.server: Mortal
@@ -119,13 +122,13 @@ class Stage:
 
     @property
     def victim(self) -> Mortal:
-        return self.worker if self._death.victim == "worker" else self.server
+        return self.worker if self._blow.victim == "worker" else self.server
 
-    async def prepare(self, death: Death) -> None:
-        """Have both processes running for a scenario in which this death is died."""
-        if self._death.victim != death.victim:
+    async def prepare(self, blow: Blow) -> None:
+        """Have both processes running for a scenario in which this blow falls."""
+        if self._blow.victim != blow.victim:
             await self.worker.die()  # another one works by the minute, or by the second
-        self._death = death
+        self._blow = blow
         async with self.world.platform.database.read() as session:
             self._first, self._first_job = uuid7(), await session.scalar(_LAST_JOB)
         await self.server.live()
@@ -143,7 +146,7 @@ class Stage:
 
     async def work(self, database_url: str) -> int:
         """Start the worker, and let it have what a dead one had in hand."""
-        steady = _STEADY_WORKER if self._death.victim == "worker" else {}
+        steady = _STEADY_WORKER if self._blow.victim == "worker" else {}
         await self.world.execute(_AGE_HEARTBEATS)
         return await self._nursery.work(self._environment(database_url) | steady)
 
@@ -158,8 +161,8 @@ class Stage:
             return False
 
     @asynccontextmanager
-    async def deaths(self, *, at_its_start: bool = False) -> AsyncIterator[None]:
-        """In here the victim dies, and is started again. Left when everything that was begun has come to its end.
+    async def peril(self, *, at_its_start: bool = False) -> AsyncIterator[None]:
+        """In here the victim is hit, and started again if it dies. Left when all that was begun has come to its end.
 
         `at_its_start` counts the statements of a victim that starts, and not of one that runs already.
         """
@@ -168,7 +171,7 @@ class Stage:
             await victim.die()
         elif victim is self.worker:
             await victim.is_quiet()
-        victim.proxy.arm(self._death.number, self._death.when, Kill())
+        victim.proxy.arm(self._blow.number, self._blow.when, self._blow.fault)
         raising = asyncio.create_task(self._raise(victim))
         try:
             if at_its_start:
@@ -184,8 +187,9 @@ class Stage:
 
     async def _raise(self, victim: Mortal) -> None:
         await victim.proxy.struck.wait()
-        await victim.die()
-        await victim.live()
+        if isinstance(self._blow.fault, Kill):
+            await victim.die()
+            await victim.live()
 
     async def settle(self) -> None:
         """Wait until nothing is on its way any more, by a clock that is turned forward."""

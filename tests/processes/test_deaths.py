@@ -2,12 +2,14 @@
 
 A scenario is played again and again, and each time the process is killed one statement later: before the statement
 reaches the database, or after it took effect and before the process hears of it. Its clients ask again, it is started
-again, and in the end there has to be one effect of each kind, and nothing that waits for ever.
+again, and in the end there has to be one effect of each kind, and nothing that waits for ever. The same again with a
+server that lives and whose connections are cut.
 
 `make test` plays a sample; its seed is printed, and `LOCALBAZAAR_DEATHS=<seed>` plays the same one. All of them:
 `LOCALBAZAAR_DEATHS=all pytest -s tests/processes/test_deaths.py`.
 """
 
+import itertools
 import os
 import random
 import secrets
@@ -25,14 +27,12 @@ from app.kernel import files
 from app.services.service_requests.leads import fee_key
 from tests.payments.steps import AMOUNT, PAYMENTS, for_lead, notice, outcomes
 from tests.payments.steps import top_up as created_top_up
-from tests.processes.stage import NEVER, Death, Stage, open_stage
-from tests.support.postgres_proxy import Cut, When
+from tests.processes.stage import NEVER, Blow, Stage, open_stage
+from tests.support.postgres_proxy import Cut, Fault, Kill, When
 from tests.support.world import Person, World, picture
 
 FEE: Final = 50_00
 FUNDS: Final = 1_000_00
-SAMPLE: Final = 2
-"""Deaths of each scenario that are died by default."""
 
 _wanted = os.environ.get("LOCALBAZAAR_DEATHS", "")
 ALL: Final = _wanted == "all"
@@ -100,7 +100,7 @@ async def top_up(stage: Stage) -> None:
     """Created, checkout opened, paid by a webhook that the provider sends until it is heard."""
     person = await stage.world.person()
     key, event_id = some_key(), f"evt_{some_key()}"
-    async with stage.deaths():
+    async with stage.peril():
         wanted = {"purpose": "top_up", "amount_minor": AMOUNT}
         payment = (await stage.insist(person, PAYMENTS, wanted, key=key)).json()
         opened = await stage.insist(person, f"{PAYMENTS}/{payment['id']}/checkout")
@@ -114,7 +114,7 @@ async def top_up_on_the_page(stage: Stage) -> None:
     person = await stage.world.person()
     payment = await created_top_up(person)
     page = await page_of(person, payment)
-    async with stage.deaths():
+    async with stage.peril():
         assert (await stage.insist(None, f"{page}/pay")).status_code == 303
     await is_topped_up_once(stage.world, person)
 
@@ -128,7 +128,7 @@ async def webhook_for_the_clock(stage: Stage) -> None:
     assert stage.server.proxy.struck.is_set()
     assert (await the_only_payment_of(stage.world, person))["status"] == "CREATED"
     await stage.turn_the_clock()
-    async with stage.deaths(at_its_start=True):
+    async with stage.peril(at_its_start=True):
         pass
     await is_topped_up_once(stage.world, person)
 
@@ -137,7 +137,7 @@ async def lead_from_the_wallet(stage: Stage) -> None:
     request_id = await stage.world.request(await stage.world.person())
     provider = await stage.world.provider(funds_minor=FUNDS)
     key = some_key()
-    async with stage.deaths():
+    async with stage.peril():
         answer = await stage.insist(provider, f"/api/v1/service-requests/{request_id}/purchase", key=key)
         assert answer.status_code == 201, answer.text
     await has_bought_once(stage.world, provider, request_id)
@@ -149,7 +149,7 @@ async def lead_by_checkout(stage: Stage) -> None:
     request_id = await stage.world.request(await stage.world.person())
     provider = await stage.world.provider(funds_minor=0)
     key, event_id = some_key(), f"evt_{some_key()}"
-    async with stage.deaths():
+    async with stage.peril():
         wanted = {"purpose": "lead", "subject_id": request_id}
         payment = (await stage.insist(provider, PAYMENTS, wanted, key=key)).json()
         await stage.insist(provider, f"{PAYMENTS}/{payment['id']}/checkout")
@@ -170,7 +170,7 @@ async def money_sent_back(stage: Stage) -> None:
     page = await page_of(provider, payment)
     gone = await customer.post(f"/api/v1/service-requests/{request_id}/cancel", {"reason": "mended"})
     assert gone.status_code == 200
-    async with stage.deaths():
+    async with stage.peril():
         assert (await stage.insist(None, f"{page}/pay")).status_code == 303
     await is_refunded_once(stage.world, provider)
     assert await stage.world.rows("lead_purchases", provider_id=provider.id) == []
@@ -197,7 +197,7 @@ async def refund(stage: Stage) -> None:
     assert (await stage.insist(None, f"{page}/pay")).status_code == 303
     await stage.settle()
     key, path = some_key(), f"/api/v1/admin/payments/{payment['id']}/refunds"
-    async with stage.deaths():
+    async with stage.peril():
         answer = await stage.insist(stage.world.admin, path, {"reason": "for the test"}, key=key)
         assert answer.status_code == 201, answer.text
     await is_refunded_once(stage.world, person)
@@ -207,7 +207,7 @@ async def cancellation(stage: Stage) -> None:
     """Three providers have bought the lead, and get their fees back."""
     customer, request_id, providers = await stage.world.lead(buyers=3)
     key, path = some_key(), f"/api/v1/service-requests/{request_id}/cancel"
-    async with stage.deaths():
+    async with stage.peril():
         answer = await stage.insist(customer, path, {"reason": "mended"}, key=key)
         assert (answer.status_code, answer.json()["status"]) == (200, "CANCELLED")
     for provider in providers:
@@ -224,7 +224,7 @@ async def cancellation(stage: Stage) -> None:
 async def completion(stage: Stage) -> None:
     """A photo and the claim in one request without a key: who is told that it is completed looks by whom."""
     _, request_id, [winner, loser] = await stage.world.lead(buyers=2)
-    async with stage.deaths():
+    async with stage.peril():
         answer = await stage.insist(
             winner,
             "/api/v1/service-request/complete",
@@ -264,37 +264,39 @@ SCENARIOS: Final[list[tuple[str, Scenario]]] = [
 """Who dies, and in what. Another line is all that another scenario needs."""
 
 
-async def play(stage: Stage, scenario: Scenario, death: Death) -> bool:
-    """Play a scenario in which this death is died; whether anybody died. Whatever happened, the books are clean."""
-    victim = stage.worker if death.victim == "worker" else stage.server
-    await stage.prepare(death)
+FAULTS: Final[dict[str, tuple[Fault, ...]]] = {"server": (Kill(), Cut()), "worker": (Kill(),)}
+"""A server also lives on while its connections are cut, and has to say that it does not know what was stored."""
+
+
+async def play(stage: Stage, scenario: Scenario, blow: Blow) -> bool:
+    """Play a scenario in which this blow falls; whether it fell. Whatever happened, the books are clean."""
+    await stage.prepare(blow)
     try:
         await scenario(stage)
         await stage.world.books_are_clean()
     except BaseException as error:
-        error.add_note(f"the {death.victim} was killed {victim.proxy.struck_at or 'nowhere'}")
+        error.add_note(f"{type(blow.fault).__name__} of the {blow.victim} {stage.victim.proxy.struck_at or 'nowhere'}")
         raise
-    return victim.proxy.struck.is_set()
+    return stage.victim.proxy.struck.is_set()
 
 
 @pytest.mark.parametrize(("victim", "scenario"), SCENARIOS, ids=lambda part: getattr(part, "__name__", part))
 async def test_a_death_neither_loses_nor_doubles_anything(stage: Stage, victim: str, scenario: Scenario) -> None:
     if ALL:
-        for when in When:
+        for fault, when in itertools.product(FAULTS[victim], When):
             number = 1
-            while await play(stage, scenario, Death(victim, number, when)):
-                print(f"{victim} {scenario.__name__} {stage.victim.proxy.struck_at}")
+            while await play(stage, scenario, Blow(victim, number, when, fault)):
                 number += 1
-            print(f"{victim} {scenario.__name__}: {number - 1} deaths {when} a statement")
+            print(f"{fault}, {when}: {number - 1} times")
         return
-    assert not await play(stage, scenario, Death(victim, NEVER, When.BEFORE))
+    assert not await play(stage, scenario, Blow(victim, NEVER, When.BEFORE))
     statements = stage.victim.proxy.statements
     print(f"seed {SEED}: {statements} statements")
     chance = random.Random(f"{SEED} {victim} {scenario.__name__}")
-    for _ in range(SAMPLE):
-        death = Death(victim, chance.randint(1, statements), chance.choice(list(When)))
+    for fault in FAULTS[victim]:
+        blow = Blow(victim, chance.randint(1, statements), chance.choice(list(When)), fault)
         # The queue of the worker looks around now and then, so it may come to fewer statements than it did before.
-        while not await play(stage, scenario, death):
-            assert death.number > 1
-            death = death._replace(number=death.number // 2)
-        print(stage.victim.proxy.struck_at)
+        while not await play(stage, scenario, blow):
+            assert blow.number > 1
+            blow = blow._replace(number=blow.number // 2)
+        print(fault, stage.victim.proxy.struck_at)
