@@ -164,7 +164,7 @@ class Stage:
     async def peril(self, *, at_its_start: bool = False) -> AsyncIterator[None]:
         """In here the victim is hit, and started again if it dies. Left when all that was begun has come to its end.
 
-        `at_its_start` counts the statements of a victim that starts, and not of one that runs already.
+        `at_its_start` counts the statements of a worker that starts, and not of one that runs already.
         """
         victim = self.victim
         if at_its_start:
@@ -172,10 +172,10 @@ class Stage:
         elif victim is self.worker:
             await victim.is_quiet()
         victim.proxy.arm(self._blow.number, self._blow.when, self._blow.fault)
+        if at_its_start:
+            await victim.live()
         raising = asyncio.create_task(self._raise(victim))
         try:
-            if at_its_start:
-                await victim.live()
             yield
             await self.settle()
         finally:
