@@ -1,6 +1,5 @@
 """The proxy does to a connection what it says, at the statement that it says, and nothing to the others."""
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
@@ -25,7 +24,12 @@ COMMIT = 3
 async def way(configured: Settings) -> AsyncIterator[tuple[PostgresProxy, Database]]:
     """A database behind a proxy, with one connection that was used before."""
     async with proxy(configured.database_url) as (proxying, url):
-        changed = {"database_url": url, "database_statement_timeout_seconds": 2}
+        changed = {
+            "database_url": url,
+            "database_pool_size": 1,
+            "database_statement_timeout_seconds": 0.5,
+            "database_silence_seconds": 0.5,
+        }
         database = Database(configured.model_copy(update=changed), after_commit=lambda _channel, _users: None)
         async with database.read() as session:
             assert await session.scalar(ONE) == 1
@@ -84,20 +88,31 @@ async def test_a_delayed_statement_or_answer_comes_late(
     assert await name_of(world, person.id) == "Asha"
 
 
-@pytest.mark.parametrize(("when", "kept"), [(When.BEFORE, "Some Body"), (When.AFTER, "Asha")])
-async def test_what_never_comes_is_waited_for(
-    way: tuple[PostgresProxy, Database], world: World, when: When, kept: str
+@pytest.mark.parametrize("number", [1, 2, COMMIT])
+@pytest.mark.parametrize("when", list(When))
+async def test_a_silent_connection_is_given_up_and_keeps_nobody_else_waiting(
+    way: tuple[PostgresProxy, Database], world: World, number: int, when: When
 ) -> None:
     proxying, database = way
     person = await world.person(name="Some Body")
-    connection = await database.acquire()
+    proxying.arm(number, when, Delay(math.inf))
+    with pytest.raises(OutcomeUnknown if number == COMMIT else Unavailable):
+        await rename(database, person, "Asha")
+    # The only connection of the pool is a new one.
+    other = await world.person()
+    await rename(database, other, "Ravi")
+    assert await name_of(world, other.id) == "Ravi"
+    assert await name_of(world, person.id) == ("Asha" if (number, when) == (COMMIT, When.AFTER) else "Some Body")
+
+
+@pytest.mark.parametrize("when", list(When))
+async def test_a_read_over_a_silent_connection_is_given_up(way: tuple[PostgresProxy, Database], when: When) -> None:
+    proxying, database = way
     proxying.arm(1, when, Delay(math.inf))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await connection.execute(RENAME.sql, *RENAME.arguments({"name": "Asha", "id": person.id}))
-    connection.terminate()
-    database.give_back(connection)
-    assert await name_of(world, person.id) == kept
+    async with database.read() as session:
+        with pytest.raises(Unavailable):
+            await session.scalar(ONE)
+        assert await session.scalar(ONE) == 1
 
 
 async def test_it_counts_statements_and_not_their_preparation(way: tuple[PostgresProxy, Database]) -> None:
