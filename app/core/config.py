@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     database_pool_size: Count = 20
     database_pool_timeout_seconds: Seconds = 10
     database_statement_timeout_seconds: Seconds = 15
+    database_silence_seconds: Seconds = 5
+    """How much longer than a statement may take its answer is waited for; then the connection is given up."""
 
     json_body_limit_bytes: Bytes = 64 * 1024
 

@@ -103,6 +103,8 @@ class ReadSession:
         try:
             return await getattr(connection, method)(statement.sql, *arguments)
         except _DRIVER_ERRORS as error:
+            if isinstance(error, TimeoutError):
+                connection.terminate()  # whoever used it next would wait for its silence, too
             self._failed(statement, error)
             raise
         finally:
@@ -296,7 +298,9 @@ class Database:
 
     async def _roll_back(self, connection: Any) -> None:
         try:
-            await connection.execute("ROLLBACK")
+            # Not the driver's own timeout: after one, it first waits without any for the end of what it has given up.
+            async with asyncio.timeout(self._settings.database_silence_seconds):
+                await connection.execute("ROLLBACK")
         except _DRIVER_ERRORS:
             connection.terminate()
         self.give_back(connection)
@@ -341,6 +345,8 @@ async def connect(settings: Settings) -> Any:
     _, address = _DIALECT.create_connect_args(make_url(settings.database_url))
     connection = await asyncpg.connect(
         timeout=10,
+        # PostgreSQL ends a statement that takes too long; this is for when nothing at all comes from there any more.
+        command_timeout=settings.database_statement_timeout_seconds + settings.database_silence_seconds,
         statement_cache_size=1000,
         max_cached_statement_lifetime=0,
         max_cacheable_statement_size=64 * 1024,
