@@ -27,12 +27,15 @@ from app.kernel import files
 from app.services.service_requests.leads import fee_key
 from tests.payments.steps import AMOUNT, PAYMENTS, for_lead, notice, outcomes
 from tests.payments.steps import top_up as created_top_up
+from tests.payouts.steps import PAYOUTS, with_profile
+from tests.payouts.steps import request as request_payout
 from tests.processes.stage import NEVER, Blow, Stage, open_stage
 from tests.support.postgres_proxy import Cut, Fault, Kill, When
 from tests.support.world import Person, World, picture
 
 FEE: Final = 50_00
 FUNDS: Final = 1_000_00
+PAYOUT: Final = 300_00
 
 _wanted = os.environ.get("LOCALBAZAAR_DEATHS", "")
 ALL: Final = _wanted == "all"
@@ -248,6 +251,39 @@ async def completion(stage: Stage) -> None:
     assert str(proof["id"]) in await stage.world.platform.storage.keys()
 
 
+async def payout(stage: Stage) -> None:
+    """Requested by its owner, sent by an admin: out of the wallet, through the payout's escrow, out of the house."""
+    owner = await with_profile(stage.world)
+    async with stage.peril():
+        asked = await stage.insist(owner, PAYOUTS, {"amount_minor": PAYOUT}, key=some_key())
+        assert asked.status_code == 201, asked.text
+        path = f"/api/v1/admin/payouts/{asked.json()['id']}/send"
+        sent = await stage.insist(stage.world.admin, path, {"reference": "UTR-2026/001"}, key=some_key())
+        assert sent.status_code == 200, sent.text
+    await is_paid_out(stage.world, owner, "SENT", FUNDS - PAYOUT)
+
+
+async def payout_that_fails(stage: Stage) -> None:
+    """Turned down: the money is in the wallet again."""
+    owner = await with_profile(stage.world)
+    payout_id = (await request_payout(owner, PAYOUT)).json()["id"]
+    async with stage.peril():
+        path = f"/api/v1/admin/payouts/{payout_id}/fail"
+        failed = await stage.insist(stage.world.admin, path, {"reason": "the name does not fit"}, key=some_key())
+        assert failed.status_code == 200, failed.text
+    await is_paid_out(stage.world, owner, "FAILED", FUNDS)
+
+
+async def is_paid_out(world: World, owner: Person, status: str, left: int) -> None:
+    [payout] = await world.rows("payouts", owner_id=owner.id)
+    assert (payout["status"], payout["amount_minor"]) == (status, PAYOUT)
+    assert await world.balance(owner) == left
+    [escrow] = await world.rows("accounts", owner_id=payout["id"], kind="escrow")
+    assert escrow["balance"] == 0
+    assert len(await booked(world, str(payout["id"]))) == 2
+    assert await names(world, str(payout["id"])) == ["payout.requested", f"payout.{status.lower()}"]
+
+
 SCENARIOS: Final[list[tuple[str, Scenario]]] = [
     ("server", top_up),
     ("server", top_up_on_the_page),
@@ -257,6 +293,8 @@ SCENARIOS: Final[list[tuple[str, Scenario]]] = [
     ("server", refund),
     ("server", cancellation),
     ("server", completion),
+    ("server", payout),
+    ("server", payout_that_fails),
     ("worker", top_up_on_the_page),
     ("worker", webhook_for_the_clock),
     ("worker", refund),
