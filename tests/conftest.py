@@ -32,6 +32,7 @@ GENEROUS = {
     "LOCALBAZAAR_PASSWORD_HASH_PASSES": "1",
     "LOCALBAZAAR_SERVICE_REQUESTS_OPEN_PER_CUSTOMER": "100000",
     "LOCALBAZAAR_PAYOUT_PROFILE_CHANGES": "100000/minute",
+    "LOCALBAZAAR_STATEMENT_DOCUMENTS": "100000/minute",
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""

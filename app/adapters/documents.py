@@ -6,6 +6,7 @@ from strangers, so they are cleaned and cut before they are set, and a document 
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -18,14 +19,16 @@ from fpdf import FPDF
 from fpdf.enums import MethodReturnValue
 
 from app.schemas.invoices import Invoice, InvoiceKind
+from app.schemas.wallets import STATEMENT_LIMIT
 
 FONTS: Final = Path(__file__).parents[1] / "assets" / "fonts"
 FACES: Final = ("NotoSans", "NotoSansDevanagari")
 """The first is tried first, for each character."""
 NAME_LIMIT: Final = 120
 """Characters of a name or a description that are printed."""
-STATEMENT_LIMIT: Final = 5000
-"""Rows of one statement."""
+# One at a time in a process: they compute, and two would only take turns with each other and with everything else.
+WRITER: Final = ThreadPoolExecutor(1, thread_name_prefix="documents")
+"""Where documents are written."""
 _MARKS_LIMIT: Final = 4
 """Accents, vowel signs and joiners on one character; the longest Hindi clusters have three in a row."""
 _JOINERS: Final = "\u200c\u200d"

@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     """How old the newest time in a signed webhook of Razorpay's may be; the default is how far back they resend."""
     statement_period_seconds: Seconds = 366 * 24 * 3600
     """The longest period of one exported statement."""
+    statement_documents: Allowance = "10/hour"
+    """How often somebody may have a statement written as a document."""
     payout_minimum_minor: Count = 100_00
     payout_maximum_minor: Count = 10_00_000_00
     payout_profile_changes: Allowance = "10/day"

@@ -35,6 +35,7 @@ from app.services.flows import invoicing
 from app.services.invoices import rendering
 from app.services.payments import refunds
 from app.services.users import messages
+from app.services.wallets import statement_documents, statement_requests
 
 _log = structlog.get_logger()
 
@@ -105,6 +106,10 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def render_invoice(job: Job) -> None:
         about = from_json(job.payload or b"{}")
         await rendering.render(platform, UUID(about["invoice_id"]))
+
+    @queue.entrypoint(statement_requests.RENDER, executor_factory=_retrying, on_failure="hold", concurrency_limit=2)
+    async def render_statement(job: Job) -> None:
+        await statement_documents.render(platform, job.payload or b"")
 
     @queue.schedule("sweep_files", "*/5 * * * *")
     async def sweep_files(_: Schedule) -> None:

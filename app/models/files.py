@@ -23,6 +23,7 @@ class FilePurpose(StrEnum):
     PHOTO = "photo"
     DOCUMENT = "document"
     INVOICE = "invoice"
+    STATEMENT = "statement"
 
 
 files = Table(

@@ -12,13 +12,13 @@ from app.schemas.base import Done, Page
 from app.schemas.notifications import Feed, FeedPage, Read
 from app.schemas.providers import ApplyAsProvider, OfferServices, ProviderProfile, UpdateProvider
 from app.schemas.users import ChangeContact, ConfirmContact, UpdateProfile, User
-from app.schemas.wallets import ExportStatement, Wallet, WalletEntry, WalletPage
+from app.schemas.wallets import ExportStatement, RequestedStatement, Wallet, WalletEntry, WalletPage
 from app.services.notifications import feed
 from app.services.providers import onboarding
 from app.services.providers import queries as providers
 from app.services.users import accounts
 from app.services.users import queries as users
-from app.services.wallets import statements, wallets
+from app.services.wallets import statement_requests, statements, wallets
 
 router = APIRouter(prefix="/api/v1", tags=["me"])
 
@@ -104,6 +104,14 @@ async def export_wallet_entries(
         "Cache-Control": "private, no-store",
     }
     return StreamingResponse(lines, headers=headers, media_type="text/csv; charset=utf-8; header=present")
+
+
+@router.post("/wallet/statements", status_code=status.HTTP_202_ACCEPTED, responses=documented(401, 429))
+async def request_statement(
+    body: ExportStatement, session: Writing, actor: SignedIn, platform: ThePlatform
+) -> RequestedStatement:
+    """Have the statement of a period written as PDF; `wallet.statement_ready` tells when."""
+    return await statement_requests.request(session, platform, actor, body)
 
 
 @router.get("/notifications", responses=documented(401))

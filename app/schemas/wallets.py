@@ -1,11 +1,15 @@
 """Wallets and their statements."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from pydantic import Field
 
 from app.schemas.base import Amount, Answer, Currency, Moment, PageQuery, Paragraph, Payload, Word
+
+STATEMENT_LIMIT: Final = 5000
+"""Movements of a statement on paper."""
 
 
 class Balance(Answer):
@@ -42,6 +46,12 @@ class WalletPage(PageQuery):
     since: Moment | None = Field(None, alias="from")
     until: Moment | None = Field(None, alias="to")
     kind: Word | None = None
+
+
+class RequestedStatement(Answer):
+    """The file that the statement will be; `/files/{file_id}` links to it once `wallet.statement_ready` has come."""
+
+    file_id: UUID
 
 
 class ExportStatement(Payload):

@@ -91,12 +91,12 @@ def upgrade() -> None:
     # One row, updated by every issue: in place, and without index entries.
     op.execute("ALTER TABLE invoice_counters SET (fillfactor = 50)")
     op.drop_constraint(op.f("files_purpose_known"), "files", type_="check")
-    op.create_check_constraint(op.f("files_purpose_known"), "files", PURPOSES.format(more=", 'invoice'"))
+    op.create_check_constraint(op.f("files_purpose_known"), "files", PURPOSES.format(more=", 'invoice', 'statement'"))
 
 
 def downgrade() -> None:
     op.drop_table("invoices")
     op.drop_table("invoice_counters")
-    op.execute("DELETE FROM files WHERE purpose = 'invoice'")
+    op.execute("DELETE FROM files WHERE purpose IN ('invoice', 'statement')")
     op.drop_constraint(op.f("files_purpose_known"), "files", type_="check")
     op.create_check_constraint(op.f("files_purpose_known"), "files", PURPOSES.format(more=""))

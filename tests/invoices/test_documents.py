@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from app.adapters import documents
 from app.adapters.documents import FACES, FONTS, NAME_LIMIT, Statement, StatementRow
+from app.schemas.wallets import STATEMENT_LIMIT
 from tests.invoices.steps import ZONE, pages_of, paper, text_of
 
 ROOT = Path(__file__).parents[2]
@@ -232,4 +233,4 @@ def test_an_empty_statement_says_so_in_the_readers_language() -> None:
 
 def test_a_statement_has_a_largest_size() -> None:
     with pytest.raises(ValueError, match="at most"):
-        documents.render_statement(statement(documents.STATEMENT_LIMIT + 1), ZONE)
+        documents.render_statement(statement(STATEMENT_LIMIT + 1), ZONE)

@@ -1,7 +1,6 @@
 """Rendering: an issued document becomes a PDF, once, and is kept as a private file of its buyer."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,8 +16,6 @@ from app.models.invoices import invoices
 from app.services.invoices.queries import COLUMNS, invoice_of
 
 _TYPE: Final = "application/pdf"
-# One at a time in a process: they compute, and two would only take turns with each other and with everything else.
-_WRITER: Final = ThreadPoolExecutor(1, thread_name_prefix="documents")
 
 _waiting = (invoices.c.id == bindparam("invoice_id"), invoices.c.rendered_at.is_(None))
 _WAITING = Statement(select(*COLUMNS).where(*_waiting))
@@ -36,7 +33,7 @@ async def render(platform: Platform, invoice_id: UUID) -> None:
         return
     invoice = invoice_of(row)
     zone = ZoneInfo(platform.settings.invoice_time_zone)
-    content = await asyncio.get_running_loop().run_in_executor(_WRITER, documents.render, invoice, zone)
+    content = await asyncio.get_running_loop().run_in_executor(documents.WRITER, documents.render, invoice, zone)
     await files.keep(
         platform,
         FilePurpose.INVOICE,

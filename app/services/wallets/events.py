@@ -6,6 +6,14 @@ from uuid import UUID
 from app.kernel.events import Event
 
 
+class StatementReady(Event):
+    """To the owner: the statement that was asked for can be read."""
+
+    name: ClassVar = "wallet.statement_ready"
+    messages: ClassVar = {"en": "Your wallet statement is ready.", "hi": "आपका वॉलेट विवरण तैयार है।"}
+    file_id: UUID
+
+
 class ToppedUp(Event):
     """To the owner: money came in from outside. The subject is the ledger's entry."""
 

@@ -103,14 +103,20 @@ _HEADER: Final = (
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
+def period_of(wanted: ExportStatement, now: datetime) -> datetime:
+    """Where the period ends; `InvalidPeriod` if that is before its beginning or too far behind it."""
+    until = wanted.until or now
+    if not timedelta() < until - wanted.since <= timedelta(seconds=settings().statement_period_seconds):
+        raise InvalidPeriod()
+    return until
+
+
 async def exported(session: ReadSession, owner_id: UUID, wanted: ExportStatement) -> AsyncIterator[str]:
     """The statement as lines of CSV (RFC 4180, times in UTC), in chunks. `InvalidPeriod`.
 
     The first chunk is made before this returns, so that what is refused is refused before the answer has begun.
     """
-    until = wanted.until or datetime.now(UTC)
-    if not timedelta() < until - wanted.since <= timedelta(seconds=settings().statement_period_seconds):
-        raise InvalidPeriod()
+    until = period_of(wanted, datetime.now(UTC))
     chunks = _chunks(statement_rows(session, owner_id, wanted.currency, wanted.since, until))
     return _continued(await anext(chunks), chunks)
 
