@@ -177,8 +177,10 @@ class Scene:
         back, on, kept = split(whole, [1 + self.step.amount % 7, self.step.amount % 5, self.step.amount % 2])
         return self._release([refunded(self.payer, back), earning(self.first, on), commissioned(kept)])
 
-    def release_too_much(self) -> Call:
-        return self._release([earning(self.first, self.model.balances[self.escrow] + self.amount)])
+    def release_what_is_not_there(self) -> Call:
+        """Too much, or too little."""
+        held = self.model.balances[self.escrow]
+        return self._release([earning(self.first, held + self.amount if self.step.amount % 2 else held // 2)])
 
     def _release(self, parts: list[Part]) -> Call:
         return self._settlement(
@@ -266,7 +268,7 @@ class Scene:
 
 OPERATIONS_BY_NUMBER: Final[tuple[Callable[[Scene], Call], ...]] = (
     Scene.top_up, Scene.top_up, Scene.hold, Scene.hold, Scene.hold, Scene.hold_payment,
-    Scene.release, Scene.release, Scene.divide, Scene.divide, Scene.release_too_much, Scene.refund,
+    Scene.release, Scene.release, Scene.divide, Scene.divide, Scene.release_what_is_not_there, Scene.refund,
     Scene.claw_back, Scene.claw_back, Scene.commission, Scene.commission, Scene.repay, Scene.tip,
     Scene.reverse, Scene.repeat, Scene.change_the_limit,
 )  # fmt: skip
