@@ -168,6 +168,8 @@ class Session(ReadSession):
             yield
         except Problem:
             await self._run("execute", _UNDO, {})
+            # Undone, it would still be there, and one around this block, of the same name, could not be reached.
+            await self._run("execute", _RELEASE, {})
             raise
         await self._run("execute", _RELEASE, {})
 

@@ -7,9 +7,10 @@ from uuid import UUID
 from pydantic import Field, StringConstraints, model_validator
 
 from app.models.payments import PaymentPurpose, PaymentStatus, RefundStatus
-from app.schemas.base import Amount, Answer, Currency, PageQuery, Paragraph, Payload, Storable
+from app.schemas.base import Amount, Answer, Currency, PageQuery, Paragraph, Payload
 
-ReturnUrl = Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[^\s\\]+$"), Storable]
+# What an address is written with; no backslash, which browsers take for a slash and others do not.
+ReturnUrl = Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[!-\[\]-~]+$")]
 
 
 class CreatePayment(Payload):

@@ -12,7 +12,7 @@ from app.main import create_app
 DOCUMENT: Final[dict[str, Any]] = create_app().openapi()
 PATTERNS: Final = {
     "^[0-9]{6}$": "123456",
-    r"^https?://[^\s\\]+$": "http://127.0.0.1:8000/wallet",
+    r"^https?://[!-\[\]-~]+$": "http://127.0.0.1:8000/wallet",
     "^[A-Z]{3,8}$": "INR",
     "^[a-z0-9-]+$": "a-region",
     "^[A-Z]{4}0[A-Z0-9]{6}$": "HDFC0001234",

@@ -17,6 +17,7 @@ from app.kernel import events
 from app.kernel.lifecycle import (
     ACTOR,
     LIFECYCLES,
+    Choice,
     Creation,
     Deadline,
     Emit,
@@ -56,6 +57,7 @@ class Action(StrEnum):
     SEND = "send"
     TOUCH = "touch"
     LOSE = "lose"
+    SORT = "sort"
 
 
 class NotYours(Forbidden):
@@ -154,6 +156,11 @@ async def scratch(world: World) -> AsyncIterator[Scratch]:
                 sets={"sent_times": parcels.c.sent_times + 1},
             ),
             Transition(Action.LOSE, frozenset({Status.SENT}), Status.LOST, who="the clock", allowed=None),
+            Transition(
+                Action.SORT, frozenset({Status.OPEN}),
+                Choice([(parcels.c.weight > 20, Status.LOST), (parcels.c.weight > 10, Status.SENT)], Status.PACKED),
+                who="the machine", allowed=None, sets={"weight": parcels.c.weight - 10},
+            ),
         ],
         visible=(parcels.c.owner_id == ACTOR) | actor_has(Role.DRIVER),
     )  # fmt: skip
@@ -220,6 +227,36 @@ async def test_a_status_may_stay_what_it_is(scratch: Scratch) -> None:
     await scratch.advance(parcel, Action.PACK, scratch.owner)
     await scratch.advance(parcel, Action.SEND, scratch.owner, label="x")
     assert (await scratch.advance(parcel, Action.TOUCH, scratch.owner))["status"] == "LOST"
+
+
+@pytest.mark.parametrize(("weight", "status"), [(10, "PACKED"), (11, "SENT"), (20, "SENT"), (21, "LOST"), (30, "LOST")])
+async def test_a_row_may_decide_its_next_status_by_what_it_was(scratch: Scratch, weight: int, status: str) -> None:
+    parcel = await scratch.make(weight=weight)
+    row = await scratch.advance(parcel, Action.SORT, CLOCK)
+    assert (row["status"], row["weight"]) == (status, weight - 10)
+    assert (await scratch.world.trail(str(parcel)))[-1]["to_status"] == status
+
+
+async def test_a_check_refuses_what_the_transition_would_and_changes_nothing(scratch: Scratch) -> None:
+    async def checked(parcel: UUID, actor: Actor) -> Problem | None:
+        async with scratch.world.unchanged(), scratch.world.platform.database.read() as session:
+            try:
+                await scratch.lifecycle.check(session, parcel, Action.PACK, actor)
+            except Problem as problem:
+                return problem
+        return None
+
+    sound, light, packed = await scratch.make(), await scratch.make(weight=0), await scratch.make()
+    await scratch.advance(packed, Action.PACK, scratch.owner)
+    for parcel in (light, packed, uuid4()):
+        for actor in (scratch.owner, scratch.porter, scratch.stranger):
+            found = await checked(parcel, actor)
+            expected = await scratch.refused(parcel, Action.PACK, actor)
+            assert found is not None
+            assert (type(found), found.extra) == (type(expected), expected.extra)
+    assert await checked(sound, scratch.owner) is None
+    assert (await scratch.row(sound))["status"] == "OPEN"
+    assert (await scratch.advance(sound, Action.PACK, scratch.owner))["status"] == "PACKED"
 
 
 async def test_strangers_learn_nothing(scratch: Scratch) -> None:

@@ -6,9 +6,8 @@ from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Session
 from app.models.payments import PaymentPurpose
 from app.services.payments.purposes import Price, Purpose, register
-from app.services.service_requests import queries
+from app.services.service_requests import purchase, queries
 from app.services.service_requests.lifecycle import LIFECYCLE, Action
-from app.services.service_requests.purchase import purchase
 
 
 async def price(session: ReadSession, actor: Actor, request_id: UUID) -> Price:
@@ -18,9 +17,14 @@ async def price(session: ReadSession, actor: Actor, request_id: UUID) -> Price:
     return Price(request.fee_minor, request.currency)
 
 
+async def lock(session: Session, payment: Row) -> None:
+    """The provider and the request, before the wallet."""
+    await purchase.lock(session, payment["payer_id"], payment["subject_id"])
+
+
 async def fulfil(session: Session, payment: Row) -> None:
     """Buy the lead. If that is not possible any more (sold out, cancelled), its refusal sends the money back."""
-    await purchase(session, Actor(payment["payer_id"]), payment["subject_id"])
+    await purchase.purchase(session, Actor(payment["payer_id"]), payment["subject_id"])
 
 
-register(PaymentPurpose.LEAD, Purpose(price, fulfil))
+register(PaymentPurpose.LEAD, Purpose(price, lock, fulfil))

@@ -41,6 +41,7 @@ class Action(StrEnum):
 
 class RefundAction(StrEnum):
     SEND = "send"
+    REFUSE = "refuse"
     SUCCEED = "succeed"
     FAIL = "fail"
 
@@ -86,6 +87,11 @@ def _about(row: Columns) -> dict[str, ColumnElement[Any]]:
     }
 
 
+def _about_taken(row: Columns) -> dict[str, ColumnElement[Any]]:
+    """With what the provider took, which need not be what was asked for."""
+    return _about(row) | {"amount_minor": row.captured_minor, "currency": row.captured_currency}
+
+
 LIFECYCLE = Lifecycle(
     "payment",
     payments,
@@ -108,7 +114,7 @@ LIFECYCLE = Lifecycle(
             allowed=None,
             records=["reference", "captured_minor", "captured_currency"],
             sets={"fulfilled_at": func.now(), "failure": None},
-            emits=[Emit(events.Succeeded, _to_payer, _about)],
+            emits=[Emit(events.Succeeded, _to_payer, _about_taken)],
             deadlines=[_settled],
         ),
         Transition(
@@ -129,7 +135,7 @@ LIFECYCLE = Lifecycle(
             allowed=None,
             records=["reference", "captured_minor", "captured_currency", "failure"],
             emits=[
-                Emit(events.Held, _to_payer_and_admins, lambda row: _about(row) | {"reason": row.failure}),
+                Emit(events.Held, _to_payer_and_admins, lambda row: _about_taken(row) | {"reason": row.failure}),
             ],
             deadlines=[_settled],
         ),
@@ -157,8 +163,8 @@ LIFECYCLE = Lifecycle(
             Status.SUCCEEDED,
             who="an admin, with reason: what was taken goes to the payer's wallet",
             allowed=_admin,
-            sets={"fulfilled_at": func.now()},
-            emits=[Emit(events.Succeeded, _to_payer, _about)],
+            sets={"fulfilled_at": func.now(), "failure": None},
+            emits=[Emit(events.Succeeded, _to_payer, _about_taken)],
         ),
         Transition(
             Action.REFUND,
@@ -227,6 +233,15 @@ REFUNDS = Lifecycle(
             records=["provider_reference"],
         ),
         Transition(
+            RefundAction.REFUSE,
+            frozenset({RefundStatus.REQUESTED}),
+            RefundStatus.FAILED,
+            who="the provider, by its answer to the job; the money goes back to where it was",
+            allowed=None,
+            records=["failure"],
+            emits=[Emit(events.RefundFailed, _payer_of_and_admins, _about_refund)],
+        ),
+        Transition(
             RefundAction.SUCCEED,
             frozenset({RefundStatus.REQUESTED, RefundStatus.SENT}),
             RefundStatus.SUCCEEDED,
@@ -236,9 +251,10 @@ REFUNDS = Lifecycle(
         ),
         Transition(
             RefundAction.FAIL,
-            frozenset({RefundStatus.REQUESTED, RefundStatus.SENT}),
+            # Also what it said to be paid out before: a bank may send it back, and the webhooks come in any order.
+            frozenset({RefundStatus.REQUESTED, RefundStatus.SENT, RefundStatus.SUCCEEDED}),
             RefundStatus.FAILED,
-            who="the provider, by its answer or its webhook; the money goes back to where it was",
+            who="the provider's webhook; the money goes back to where it was",
             allowed=None,
             records=["failure"],
             emits=[Emit(events.RefundFailed, _payer_of_and_admins, _about_refund)],

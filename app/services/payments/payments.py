@@ -1,7 +1,6 @@
 """Opening payments: created in a transaction, then the provider is asked outside of any (money.md)."""
 
 from datetime import UTC, datetime
-from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -16,11 +15,11 @@ from app.core.ids import uuid7
 from app.core.pagination import decode, next_cursor
 from app.kernel import deadlines
 from app.kernel.platform import Platform
-from app.kernel.transitions import IllegalTransition
-from app.models.payments import PaymentPurpose, PaymentStatus, payments
+from app.models.payments import PaymentPurpose, payments
 from app.schemas.base import Page
 from app.schemas.payments import AllPayments, CreatePayment, Payment, PaymentPage, ReviewedPayment
 from app.services.payments.lifecycle import LIFECYCLE, Action
+from app.services.payments.providers import asking
 from app.services.payments.purposes import PURPOSES, Price
 
 
@@ -46,7 +45,6 @@ class CheckoutRefused(Conflict):
     code, title = "checkout_refused", "The payment provider does not take this payment."
 
 
-_OPEN: Final = (PaymentStatus.CREATED, PaymentStatus.PENDING)
 _OWN = Statement(
     select(*payments.c).where(payments.c.id == bindparam("payment_id"), payments.c.payer_id == bindparam("payer_id"))
 )
@@ -106,12 +104,18 @@ def _return_url(wanted: CreatePayment, knobs: Settings) -> str:
     """Only to where the payer came from: an address of somebody else's would make the checkout a trap."""
     if wanted.return_url is None:
         return knobs.public_url
-    url = urlsplit(wanted.return_url)
-    own = urlsplit(knobs.public_url)
-    origin = f"{url.scheme}://{url.netloc}"
-    if origin != f"{own.scheme}://{own.netloc}" and origin not in knobs.allowed_origins:
+    try:
+        origin = _origin(wanted.return_url)
+    except ValueError as error:  # brackets around what is no address
+        raise ReturnUrlRefused() from error
+    if origin != _origin(knobs.public_url) and origin not in knobs.allowed_origins:
         raise ReturnUrlRefused()
     return wanted.return_url
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 async def open_checkout(platform: Platform, actor: Actor, payment_id: UUID) -> Payment:
@@ -122,14 +126,14 @@ async def open_checkout(platform: Platform, actor: Actor, payment_id: UUID) -> P
     """
     async with platform.database.read() as session:
         row = await session.first(_OWN, payment_id=payment_id, payer_id=actor.user_id)
-    if row is None:
-        raise NotFound()
-    if row["status"] not in _OPEN:
-        raise IllegalTransition(current_status=row["status"], allowed_actions=[])
+        if row is None:
+            raise NotFound()
+        await LIFECYCLE.check(session, payment_id, Action.OPEN, actor)
     if row["checkout_url"] is not None:
         return Payment.model_validate(dict(row))
     try:
-        checkout = await platform.payments[row["provider"]].open_checkout(_order(row))
+        async with asking(platform, row["provider"]) as provider:
+            checkout = await provider.open_checkout(_order(row))
     except ProviderRefused as refused:
         async with platform.database.write_single() as writing:
             await LIFECYCLE.advance(writing, payment_id, Action.FAIL, actor, failure=str(refused)[:500])

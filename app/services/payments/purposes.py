@@ -21,10 +21,13 @@ class Purpose(NamedTuple):
     """`price` answers what the actor has to pay for a subject, or raises why they may not buy it.
 
     `fulfil` is given the payment's row, in the transaction in which its money reaches the payer's wallet, and spends it
-    from there. If it raises a refusal, nothing of both is kept and the money goes back the way it came.
+    from there. If it raises a refusal, nothing of both is kept and the money goes back the way it came. `lock` runs
+    before the money is booked: it takes what the noun locks before the wallet, so that the order is the same as in a
+    purchase from the wallet and neither can deadlock the other.
     """
 
     price: Callable[[ReadSession, Actor, UUID], Awaitable[Price]]
+    lock: Callable[[Session, Row], Awaitable[Any]]
     fulfil: Callable[[Session, Row], Awaitable[Any]]
 
 

@@ -18,25 +18,24 @@ from app.models.ledger import AccountKind
 from app.models.payments import RefundStatus, payments, refunds
 from app.schemas.payments import Refund, RequestRefund, ReviewedPayment
 from app.services.payments.lifecycle import LIFECYCLE, REFUNDS, Action, RefundAction
+from app.services.payments.providers import asking
 
 _log = structlog.get_logger()
 
 SEND_REFUND: Final = "send_refund"
 """The job of `send`."""
 
-_LEFT = Statement(
-    select((payments.c.captured_minor - payments.c.refunded_minor).label("left")).where(
-        payments.c.id == bindparam("payment_id")
-    )
-)
 _ORDER = Statement(
     select(*refunds.c, payments.c.provider, payments.c.reference)
     .join(payments, payments.c.id == refunds.c.payment_id)
     .where(refunds.c.id == bindparam("refund_id"))
 )
-# The payment first, as whoever asks for a refund does, so that the two cannot wait for each other.
+# What can still be refunded. The payment is locked before its refunds and the wallet, always: whoever asks for a refund
+# and whoever hears that one failed cannot wait for each other, and nothing changes what is left in the meantime.
 _LOCK_PAYMENT = Statement(
-    select(payments.c.id).where(payments.c.id == bindparam("payment_id", type_=Uuid)).with_for_update(key_share=True)
+    select(payments.c.captured_minor - payments.c.refunded_minor)
+    .where(payments.c.id == bindparam("payment_id", type_=Uuid))
+    .with_for_update(key_share=True)
 )
 
 
@@ -47,7 +46,7 @@ async def request(session: Session, actor: Actor, payment_id: UUID, wanted: Requ
     taken. Raises `NotFound`, `RefundAboveCaptured`, `IllegalTransition`, `InsufficientFunds`.
     """
     # Where nothing is left, asking for the least there is gets the refusal that says so.
-    amount = wanted.amount_minor or await session.scalar(_LEFT, payment_id=payment_id) or 1
+    amount = wanted.amount_minor or await session.scalar(_LOCK_PAYMENT, payment_id=payment_id) or 1
     return await give_back(session, actor, payment_id, amount, wanted.reason)
 
 
@@ -116,17 +115,22 @@ async def send(platform: Platform, refund_id: UUID) -> None:
         currency=refund["currency"],
     )
     try:
-        reference = await platform.payments[refund["provider"]].refund(order)
+        await _ask(platform, refund["provider"], order, refund)
+    except IllegalTransition:
+        _log.info("refund_was_faster", refund_id=str(refund_id))  # its webhook came before this answer
+
+
+async def _ask(platform: Platform, provider: str, order: RefundOrder, refund: Row) -> None:
+    try:
+        async with asking(platform, provider) as adapter:
+            reference = await adapter.refund(order)
     except ProviderRefused as refused:
-        _log.error("refund_refused", refund_id=str(refund_id), reason=str(refused))
+        _log.error("refund_refused", refund_id=str(order.refund_id), reason=str(refused))
         async with platform.database.write() as writing:
-            await fail(writing, refund, str(refused)[:500])
+            await fail(writing, refund, RefundAction.REFUSE, str(refused)[:500])
         return
     async with platform.database.write_single() as writing:
-        try:
-            await REFUNDS.advance(writing, refund_id, RefundAction.SEND, CLOCK, provider_reference=reference)
-        except IllegalTransition:
-            _log.info("refund_was_faster", refund_id=str(refund_id))  # its webhook came before this answer
+        await REFUNDS.advance(writing, order.refund_id, RefundAction.SEND, CLOCK, provider_reference=reference)
 
 
 async def succeed(session: Session, refund: Row) -> None:
@@ -134,10 +138,13 @@ async def succeed(session: Session, refund: Row) -> None:
     await REFUNDS.advance(session, refund["id"], RefundAction.SUCCEED, CLOCK)
 
 
-async def fail(session: Session, refund: Row, failure: str) -> None:
-    """The provider cannot pay it out: the money goes back to where it was taken from, once."""
+async def fail(session: Session, refund: Row, action: RefundAction, failure: str) -> None:
+    """The provider does not pay it out (`REFUSE`), or could not (`FAIL`): the money goes back to where it was, once.
+
+    Raises `IllegalTransition` before anything was changed.
+    """
     await session.first(_LOCK_PAYMENT, payment_id=refund["payment_id"])
-    await REFUNDS.advance(session, refund["id"], RefundAction.FAIL, CLOCK, reason=failure, failure=failure)
+    await REFUNDS.advance(session, refund["id"], action, CLOCK, reason=failure, failure=failure)
     amount = refund["amount_minor"]
     await LIFECYCLE.advance(
         session, refund["payment_id"], Action.TAKE_BACK_REFUND, CLOCK, reason=failure, refund_minor=amount

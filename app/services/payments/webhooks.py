@@ -30,7 +30,7 @@ from app.models.ledger import AccountKind
 from app.models.payments import PaymentStatus as Status
 from app.models.payments import RefundStatus, payments, webhook_events
 from app.services.payments import refunds
-from app.services.payments.lifecycle import LIFECYCLE, Action
+from app.services.payments.lifecycle import LIFECYCLE, Action, RefundAction
 from app.services.payments.purposes import PURPOSES
 
 _log = structlog.get_logger()
@@ -91,15 +91,29 @@ _PAYMENT = Statement(
 async def receive(platform: Platform, provider: str, headers: Mapping[str, str], body: bytes, now: float) -> None:
     """Check, store, process. Copies and events that mean nothing are taken without a word.
 
-    Raises `NotFound` for a provider that is not in use and `SignatureRefused`; then nothing is stored. A fault while
-    processing is the clock's to mend, not the provider's.
+    Raises as `store`. A fault while processing is the clock's to mend, not the provider's.
+    """
+    stored_id = await store(platform, provider, headers, body, now)
+    if stored_id is None:
+        return
+    try:
+        async with platform.database.write() as session:
+            await process(session, stored_id)
+    except Exception as error:
+        _log.exception("webhook_waits", id=str(stored_id), error=type(error).__name__)
+
+
+async def store(platform: Platform, provider: str, headers: Mapping[str, str], body: bytes, now: float) -> UUID | None:
+    """Check and store; the id of what is to be processed, None for a copy.
+
+    Raises `NotFound` for a provider that is not in use and `SignatureRefused`; then nothing is stored.
     """
     adapter = platform.payments.get(provider)
     if adapter is None:
         raise NotFound()
     notice = adapter.read_webhook(headers, body, now)
     async with platform.database.write_single() as session:
-        stored_id = await session.scalar(
+        stored_id: UUID | None = await session.scalar(
             _STORE,
             id=uuid7(),
             provider=provider,
@@ -108,13 +122,7 @@ async def receive(platform: Platform, provider: str, headers: Mapping[str, str],
             body=body,
             notice=_NOTICE.dump_python(notice, mode="json"),
         )
-    if stored_id is None:
-        return
-    try:
-        async with platform.database.write() as session:
-            await process(session, stored_id)
-    except Exception as error:
-        _log.exception("webhook_waits", id=str(stored_id), error=type(error).__name__)
+    return stored_id
 
 
 async def process(session: Session, event_id: UUID) -> None:
@@ -135,7 +143,20 @@ async def process(session: Session, event_id: UUID) -> None:
     await session.execute(_DONE, id=event_id, outcome=outcome)
 
 
-clock.when_due("webhook_event", "process", process)
+class ProcessingFailed(Exception):
+    """Why a stored webhook has to wait."""
+
+
+async def process_later(session: Session, event_id: UUID) -> None:
+    """The clock: what could not be processed at once. To the clock some refusals mean that nothing is to do any more;
+    here none may, or the webhook would be forgotten."""
+    try:
+        await process(session, event_id)
+    except Problem as problem:
+        raise ProcessingFailed(problem.code) from problem
+
+
+clock.when_due("webhook_event", "process", process_later)
 
 
 async def _about_payment(session: Session, provider: str, notice: Notice) -> str:
@@ -168,6 +189,8 @@ async def _paid(session: Session, payment: Row, notice: Notice) -> str:
     purpose = PURPOSES.get(payment["purpose"])
     try:
         async with session.savepoint() if purpose else nullcontext():
+            if purpose:
+                await purpose.lock(session, payment)
             row = await LIFECYCLE.advance(session, payment["id"], Action.SUCCEED, CLOCK, **_captured(notice))
             await _book(session, payment, notice, ledger.wallet(payment["payer_id"], payment["currency"]))
             if purpose:
@@ -221,7 +244,8 @@ async def _about_refund(session: Session, provider: str, notice: Notice) -> str:
     if refund is None or refund["status"] == RefundStatus.FAILED:
         return "too_late"
     if notice.kind is NoticeKind.REFUND_FAILED:
-        await refunds.fail(session, refund, (notice.reason or "the provider could not pay it out")[:_TEXT_LIMIT])
+        why = notice.reason or "the provider could not pay it out"
+        await refunds.fail(session, refund, RefundAction.FAIL, why[:_TEXT_LIMIT])
         return "refund_failed"
     if refund["status"] == RefundStatus.SUCCEEDED:
         return "refunded_before"

@@ -10,6 +10,7 @@ from app.core.ids import uuid7
 from app.kernel import ledger
 from app.models.ledger import AccountKind
 from app.models.providers import providers
+from app.models.service_requests import service_requests
 from app.schemas.service_requests import Lead
 from app.services.service_requests import leads
 from app.services.service_requests.lifecycle import LIFECYCLE, Action
@@ -18,6 +19,17 @@ from app.services.service_requests.lifecycle import LIFECYCLE, Action
 _LOCK_PROVIDER = Statement(
     select(providers.c.id).where(providers.c.id == bindparam("provider_id")).with_for_update(key_share=True)
 )
+_LOCK_REQUEST = Statement(
+    select(service_requests.c.id)
+    .where(service_requests.c.id == bindparam("service_request_id"))
+    .with_for_update(key_share=True)
+)
+
+
+async def lock(session: Session, provider_id: UUID, request_id: UUID) -> None:
+    """Take what `purchase` locks before the wallet, for a transaction that moves money in that wallet first."""
+    await session.first(_LOCK_PROVIDER, provider_id=provider_id)
+    await session.first(_LOCK_REQUEST, service_request_id=request_id)
 
 
 async def purchase(session: Session, actor: Actor, request_id: UUID) -> Lead:
