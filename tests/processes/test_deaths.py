@@ -218,7 +218,7 @@ async def cancellation(stage: Stage) -> None:
         [lead] = await stage.world.rows("lead_purchases", provider_id=provider.id)
         assert lead["status"] == "REFUNDED"
         assert await booked(stage.world, str(lead["id"])) == ["lead_fee", "lead_fee_reversal"]
-        assert await names(stage.world, str(lead["id"])) == ["lead.refunded"]
+        assert await names(stage.world, str(lead["id"])) == ["lead.purchased", "lead.refunded"]
         [reversal] = await stage.world.rows("entries", idempotency_key=f"reversal:{fee_key(lead['id'])}")
         assert reversal["reverses_id"] is not None
     assert (await names(stage.world, request_id)).count("service_request.cancelled") == 1
