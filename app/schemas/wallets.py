@@ -15,6 +15,7 @@ STATEMENT_LIMIT: Final = 5000
 class Balance(Answer):
     currency: str
     balance_minor: int
+    owed_minor: int = Field(description="What the account owes; the next earnings repay it first.")
 
 
 class Wallet(Answer):

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.kernel import ledger
+from app.kernel import escrow, ledger
 from app.kernel.ledger import AccountKind, Posting
 from app.models.users import Role
 from tests.support.world import Person, World
@@ -35,7 +35,9 @@ async def statement(person: Person, limit: int) -> list[dict[str, Any]]:
 
 async def test_an_empty_wallet_holds_zero(world: World) -> None:
     person = await world.person()
-    assert (await person.get("/api/v1/wallet")).json() == {"balances": [{"currency": "INR", "balance_minor": 0}]}
+    assert (await person.get("/api/v1/wallet")).json() == {
+        "balances": [{"currency": "INR", "balance_minor": 0, "owed_minor": 0}]
+    }
     assert (await person.get(ENTRIES)).json() == {"items": [], "next_cursor": None}
 
 
@@ -43,7 +45,7 @@ async def test_a_top_up_is_on_the_statement_with_its_reason(world: World) -> Non
     person = await world.person()
     answer = await top_up(world, person, 12_345)
     assert answer.status_code == 201
-    assert answer.json() == {"balances": [{"currency": "INR", "balance_minor": 12_345}]}
+    assert answer.json() == {"balances": [{"currency": "INR", "balance_minor": 12_345, "owed_minor": 0}]}
     (item,) = await statement(person, 10)
     assert (item["amount_minor"], item["kind"], item["reason"]) == (12_345, "top_up_by_admin", "cash at the desk")
     (entry,) = await world.rows("entries", subject_id=person.id)
@@ -56,8 +58,9 @@ async def test_house_currencies_are_currencies(world: World) -> None:
     await top_up(world, person, 100)
     await top_up(world, person, 7, "GOLD")
     assert (await person.get("/api/v1/wallet")).json()["balances"] == [
-        {"currency": "GOLD", "balance_minor": 7}, {"currency": "INR", "balance_minor": 100},
-    ]  # fmt: skip
+        {"currency": "GOLD", "balance_minor": 7, "owed_minor": 0},
+        {"currency": "INR", "balance_minor": 100, "owed_minor": 0},
+    ]
 
 
 @pytest.mark.parametrize("role", [None, Role.PROVIDER, Role.SUPPORT, Role.MANAGER])
@@ -146,3 +149,13 @@ async def balance_in(person: Person, currency: str) -> int:
 @pytest.mark.parametrize("cursor", ["%%%", "AAAA", "A" * 22 + "A" * 43])
 async def test_a_cursor_of_somewhere_else_is_refused(world: World, cursor: str) -> None:
     assert (await world.admin.get(ENTRIES, params={"cursor": cursor})).status_code == 422
+
+
+async def test_a_wallet_shows_what_its_owner_owes(world: World) -> None:
+    # Given somebody with a commission to pay
+    person = await world.provider(funds_minor=100_00)
+    async with world.platform.database.write() as session:
+        await escrow.charge_commission(session, ("job", uuid4()), person.id, 30_00, "INR")
+    # Then it stands beside what the wallet holds, which is whole
+    answer = await person.get("/api/v1/wallet")
+    assert answer.json()["balances"] == [{"currency": "INR", "balance_minor": 100_00, "owed_minor": 30_00}]

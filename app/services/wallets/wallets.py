@@ -3,7 +3,20 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, bindparam, exists, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from app.core.actor import Actor
 from app.core.config import settings
@@ -12,6 +25,7 @@ from app.core.errors import NotFound, Unprocessable
 from app.core.pagination import decode, next_cursor
 from app.kernel import ledger
 from app.kernel.events import emit
+from app.kernel.transitions import constant, constants
 from app.models.base import Timestamp
 from app.models.ledger import AccountKind, accounts, entries, postings
 from app.models.users import users
@@ -24,14 +38,28 @@ class TopUpTooLarge(Unprocessable):
     code, title = "top_up_too_large", "This is more than may be topped up at once."
 
 
+def _balance(kind: AccountKind) -> ColumnElement[int]:
+    return func.coalesce(func.sum(accounts.c.balance).filter(accounts.c.kind == constant(kind)), 0)
+
+
 _BALANCES = Statement(
-    select(accounts.c.currency, accounts.c.balance.label("balance_minor"))
-    .where(accounts.c.owner_id == bindparam("owner_id"), accounts.c.kind == AccountKind.WALLET.value)
+    select(
+        accounts.c.currency,
+        cast(_balance(AccountKind.WALLET), BigInteger).label("balance_minor"),
+        cast(-_balance(AccountKind.DEBT), BigInteger).label("owed_minor"),
+    )
+    .where(
+        accounts.c.owner_id == bindparam("owner_id"),
+        accounts.c.kind == any_(constants((AccountKind.WALLET, AccountKind.DEBT))),
+    )
+    .group_by(accounts.c.currency)
     .order_by(accounts.c.currency)
 )
 _since, _until = bindparam("since", type_=Timestamp), bindparam("until", type_=Timestamp)
 _kind = bindparam("kind", type_=Text)
-_ENTRIES = Statement(
+_rows: BindParameter[int] = bindparam("rows")
+# The newest of each wallet by `postings_account_id_index`, however many there are in the ledger.
+_newest = (
     select(
         entries.c.id,
         entries.c.kind,
@@ -44,17 +72,23 @@ _ENTRIES = Statement(
         entries.c.created_at,
     )
     .join(entries, entries.c.id == postings.c.entry_id)
-    .join(accounts, accounts.c.id == postings.c.account_id)
     .where(
-        accounts.c.owner_id == bindparam("owner_id"),
-        accounts.c.kind == AccountKind.WALLET.value,
+        postings.c.account_id == accounts.c.id,
         postings.c.id < bindparam("before", type_=BigInteger),
         or_(_since.is_(None), entries.c.created_at >= _since),
         or_(_until.is_(None), entries.c.created_at < _until),
         or_(_kind.is_(None), entries.c.kind == _kind),
     )
-    .order_by(postings.c.id.desc())
-    .limit(bindparam("rows"))
+    .order_by(postings.c.account_id.desc(), postings.c.id.desc())
+    .limit(_rows)
+    .lateral("newest")
+)
+_ENTRIES = Statement(
+    select(*_newest.c)
+    .select_from(accounts.join(_newest, true()))
+    .where(accounts.c.owner_id == bindparam("owner_id"), accounts.c.kind == constant(AccountKind.WALLET))
+    .order_by(_newest.c.posting_id.desc())
+    .limit(_rows)
 )
 _NEWEST: Final = 2**63 - 1
 """Behind every posting's number."""
@@ -65,7 +99,7 @@ async def wallet(session: ReadSession, owner_id: UUID) -> Wallet:
     """What the owner holds in each currency that ever moved; nothing yet is zero in the platform's own."""
     rows = await session.all(_BALANCES, owner_id=owner_id)
     balances = [Balance.model_validate(dict(row)) for row in rows]
-    return Wallet(balances=balances or [Balance(currency=settings().currency, balance_minor=0)])
+    return Wallet(balances=balances or [Balance(currency=settings().currency, balance_minor=0, owed_minor=0)])
 
 
 async def statement(session: ReadSession, owner_id: UUID, wanted: WalletPage) -> Page[WalletEntry]:
