@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     """How much an owner may owe in one currency: commission of cash jobs, refunds after the money was paid on."""
 
     payment_provider: ProviderName = ProviderName.SANDBOX
+    payments_per_payer: Allowance = "60/hour"
+    """How many payments somebody may begin."""
     payment_checkout_seconds: Seconds = 30 * 60
     """How long a payer may take; what arrives later is sent back."""
     sandbox_webhook_secret: SecretStr = Field(SecretStr(_SANDBOX_SECRET), min_length=32)

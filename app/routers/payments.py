@@ -26,7 +26,7 @@ _ACTION = documented(401, 404, 409)
 _STAFF_ACTION = documented(401, 403, 404, 409)
 
 
-@router.post("/api/v1/payments", status_code=status.HTTP_201_CREATED, responses=documented(401, 403, 404, 409))
+@router.post("/api/v1/payments", status_code=status.HTTP_201_CREATED, responses=documented(401, 403, 404, 409, 429))
 async def create(
     body: CreatePayment, session: Writing, actor: SignedIn, platform: ThePlatform, once: OnlyOnce
 ) -> Payment:

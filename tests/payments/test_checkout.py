@@ -283,3 +283,17 @@ async def test_a_payment_that_was_paid_without_its_page_being_opened_is_paid(wor
     assert await world.balance(person) == AMOUNT
     answer = await person.post(path(payment))
     assert (answer.status_code, answer.json()["code"]) == (409, "illegal_transition")
+
+
+async def test_nobody_begins_payments_without_end(configured: Settings, world: World) -> None:
+    # Given a server on which somebody may begin two payments an hour, and has
+    person = await world.person()
+    async with instance(configured, payments_per_payer="2/hour") as limited:
+        there = elsewhere(person, limited.http)
+        for _ in range(2):
+            await top_up(there)
+        # When a third is begun, then nothing appears
+        async with world.unchanged():
+            answer = await there.post(PAYMENTS, {"purpose": "top_up", "amount_minor": 100})
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
+        assert int(answer.headers["Retry-After"]) > 0

@@ -12,7 +12,7 @@ from tests.support.world import World
 
 KEYS = int(os.environ.get("LOCALBAZAAR_PAYMENT_KEYS", "10"))
 CALLS = int(os.environ.get("LOCALBAZAAR_PAYMENT_KEY_CALLS", "20"))
-AT_ONCE = 128
+AT_ONCE = 64
 
 
 @pytest.mark.timeout(3600)

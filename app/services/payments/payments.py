@@ -66,10 +66,11 @@ _ALL = Statement(
 async def create(session: Session, platform: Platform, actor: Actor, wanted: CreatePayment) -> Payment:
     """A payment to be made; nothing is asked of the provider yet, so that this can happen once for each key.
 
-    Raises `AmountTooLarge`, `CurrencyRefused`, `ReturnUrlRefused`, `NothingToPay`, and whatever keeps the actor from
-    buying the subject.
+    Raises `TooManyRequests`, `AmountTooLarge`, `CurrencyRefused`, `ReturnUrlRefused`, `NothingToPay`, and whatever
+    keeps the actor from buying the subject.
     """
     knobs = platform.settings
+    await platform.limits.hit(knobs.payments_per_payer, "payment", str(actor.user_id))
     price = await _price(session, actor, wanted)
     if price.currency != knobs.currency:
         raise CurrencyRefused(currency=knobs.currency)
