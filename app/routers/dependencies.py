@@ -108,7 +108,6 @@ Admin = Annotated[Actor, Depends(_holding(Role.ADMIN))]
 Reviewer = Annotated[Actor, Depends(_holding(Role.MANAGER, Role.ADMIN))]
 SupportOrAdmin = Annotated[Actor, Depends(_holding(Role.SUPPORT, Role.ADMIN))]
 Staff = Annotated[Actor, Depends(_holding(Role.SUPPORT, Role.MANAGER, Role.ADMIN))]
-Auditor = Annotated[Actor, Depends(_holding(Role.SUPPORT, Role.ADMIN))]
 ThePlatform = Annotated[Platform, Depends(_get_platform)]
 # scope="function": the transaction is committed after the answer is serialised and before its first byte is sent.
 Reading = Annotated[ReadSession, Depends(_read)]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from app.routers.dependencies import Auditor, Reading, SignedIn, ThePlatform
+from app.routers.dependencies import Reading, SignedIn, SupportOrAdmin, ThePlatform
 from app.routers.problems import documented
 from app.schemas.base import Page
 from app.schemas.files import FileLink
@@ -33,6 +33,6 @@ async def read_pdf_link(invoice_id: UUID, actor: SignedIn, platform: ThePlatform
 
 
 @router.get("/admin/invoices", responses=documented(401, 403), tags=["staff"])
-async def list_all(session: Reading, actor: Auditor, page: Annotated[AllInvoices, Query()]) -> Page[Invoice]:
+async def list_all(session: Reading, actor: SupportOrAdmin, page: Annotated[AllInvoices, Query()]) -> Page[Invoice]:
     """All documents, for support and admins."""
     return await queries.everybodys(session, page)
