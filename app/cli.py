@@ -20,7 +20,6 @@ from app.core.embedded import EmbeddedServerError, embedded_servers
 from app.core.processes import die_with_parent
 from app.demo.leads import play
 from app.jobs import relay
-from app.jobs import worker as worker_process
 from app.kernel import ledger
 from app.kernel.documentation import event_page, lifecycle_page
 from app.kernel.platform import open_platform
@@ -86,7 +85,9 @@ def serve(host: str = "127.0.0.1", port: int = 8000) -> None:
 @app.command()
 def worker() -> None:
     """One worker process: relay, clock and job queue. Start as many as you like."""
-    asyncio.run(worker_process.run(settings()))
+    settings()  # what is misconfigured is said here, in words
+    # In the place of this process: a terminal's commands need not load what only a worker runs.
+    os.execv(sys.executable, [sys.executable, "-m", "app.jobs.worker"])  # noqa: S606  (this interpreter, no input)
 
 
 @app.command()

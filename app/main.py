@@ -10,7 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_standalone_docs import StandaloneDocs
 
-import app.services.flows.lead_checkout  # noqa: F401 - registers what can be bought by checkout
+from app import services
 from app.core.config import Settings, settings
 from app.core.logging import configure_logging
 from app.core.tasks import end
@@ -43,6 +43,8 @@ Times are UTC with an offset, money is integer minor units with a currency, ids 
 `cursor`. Refusals are RFC 9457 problem documents with a stable `code`. A POST that moves money or creates a subject
 takes an `Idempotency-Key` and replays its first answer. Events arrive on the WebSocket `/ws/notifications/`.
 """
+
+services.load_declarations()
 
 
 def create_app(configured: Settings | None = None) -> FastAPI:

@@ -24,9 +24,12 @@ from tests.support.world import Person, World
 
 ROOT = Path(__file__).parents[2]
 _WHAT_IT_KNOWS = """
-import app.jobs.worker
+import sys
+import {module}
 from app.kernel import deadlines, events
+from app.services.payments.purposes import PURPOSES
 print(sorted(deadlines._handlers), [event.name for event in events.declared()], sep="\\n")
+print(sorted(PURPOSES), "fpdf" in sys.modules, sep="\\n")
 """
 
 
@@ -54,13 +57,26 @@ async def suspend(world: World, person: Person, reason: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_a_worker_knows_every_deadline_and_event_that_a_server_knows() -> None:
-    """It does not load the routes, so it has to load the nouns by itself."""
-    found = subprocess.run(
-        [sys.executable, "-c", _WHAT_IT_KNOWS], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+def known_to(module: str) -> list[str]:
+    """The deadlines, events and purposes that a process knows which has loaded this module."""
+    script = _WHAT_IT_KNOWS.format(module=module)
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
     ).stdout.splitlines()
+
+
+def test_a_worker_knows_every_deadline_and_event_that_there_is() -> None:
+    """It does not load the routes, so it has to load the nouns by itself."""
+    found = known_to("app.jobs.worker")
     assert found[0] == str(sorted(key for key in deadlines._handlers if key[0] != "test"))
     assert found[1] == str([event.name for event in declared() if not event.name.startswith("test.")])
+
+
+def test_a_server_words_every_event_and_sells_all_there_is_and_writes_no_documents() -> None:
+    """It loads what its routes need; events come from everywhere."""
+    server, worker = known_to("app.main"), known_to("app.jobs.worker")
+    assert server[1:3] == worker[1:3]
+    assert (server[3], worker[3]) == ("False", "True")
 
 
 async def test_a_mailed_event_is_mailed_in_the_readers_language(
