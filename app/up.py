@@ -46,9 +46,6 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
         os.environ.setdefault("LOCALBAZAAR_PUBLIC_URL", here)
         settings.cache_clear()
         configured = settings()
-        migrate(configured)
-        if seed_town:
-            asyncio.run(_seed(configured))
         remembered = configured.data_folder / "servers.json"
         if found:
             remembered.write_text(json.dumps(found))
@@ -61,9 +58,17 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
             for number in range(processes)
         ]
         children.append(Child("worker", [sys.executable, "-m", "app.jobs.worker"]))
-        threading.Thread(target=_announce, args=(here, started, seed_town), daemon=True).start()
+
+        def prepare() -> None:
+            # While the children load, which takes longer; until this is done the server is not ready, and the worker
+            # starts over.
+            migrate(configured)
+            if seed_town:
+                asyncio.run(_seed(configured))
+            threading.Thread(target=_announce, args=(here, started, seed_town), daemon=True).start()
+
         try:
-            code = supervise(children)
+            code = supervise(children, ready=prepare)
         finally:
             remembered.unlink(missing_ok=True)
     return 1 if isinstance(servers, _Embedded) and servers.lost else code
