@@ -62,7 +62,13 @@ class ProfileRestricted(Event):
     reason: str
 
 
-class PayoutRequested(Event):
+class _AboutPayout(Event):
+    payout_id: UUID
+    amount_minor: int
+    currency: str
+
+
+class PayoutRequested(_AboutPayout):
     """To the owner, who may not have asked for it by hand, and to the admins, who send it."""
 
     name: ClassVar = "payout.requested"
@@ -70,25 +76,19 @@ class PayoutRequested(Event):
         "en": "A payout was requested.",
         "hi": "एक भुगतान का अनुरोध किया गया।",
     }
-    payout_id: UUID
-    amount_minor: int
-    currency: str
 
 
-class PayoutSent(Event):
+class PayoutSent(_AboutPayout):
     name: ClassVar = "payout.sent"
     messages: ClassVar = {
         "en": "Your payout is on its way to your bank; its reference is {reference}.",
         "hi": "आपका भुगतान आपके बैंक को भेज दिया गया है; संदर्भ संख्या {reference} है।",
     }
     mailed: ClassVar = True
-    payout_id: UUID
-    amount_minor: int
-    currency: str
     reference: str
 
 
-class PayoutFailed(Event):
+class PayoutFailed(_AboutPayout):
     """Turned down before it was sent; the money is in the wallet again."""
 
     name: ClassVar = "payout.failed"
@@ -97,13 +97,10 @@ class PayoutFailed(Event):
         "hi": "आपका भुगतान नहीं हुआ और पैसा आपके वॉलेट में वापस है: {reason}",
     }
     mailed: ClassVar = True
-    payout_id: UUID
-    amount_minor: int
-    currency: str
     reason: str
 
 
-class PayoutReturned(Event):
+class PayoutReturned(_AboutPayout):
     """Sent back by the bank; the money is in the wallet again."""
 
     name: ClassVar = "payout.returned"
@@ -112,7 +109,4 @@ class PayoutReturned(Event):
         "hi": "बैंक ने आपका भुगतान लौटा दिया और पैसा आपके वॉलेट में वापस है: {reason}",
     }
     mailed: ClassVar = True
-    payout_id: UUID
-    amount_minor: int
-    currency: str
     reason: str
