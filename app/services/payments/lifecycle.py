@@ -19,12 +19,12 @@ from app.kernel.lifecycle import (
     Lifecycle,
     Transition,
     actor_has,
-    constant,
 )
 from app.models.payments import PaymentStatus as Status
 from app.models.payments import RefundStatus, payments, refunds
-from app.models.users import Role, user_roles
+from app.models.users import Role
 from app.services.payments import events
+from app.services.users import roles
 
 
 class Action(StrEnum):
@@ -69,12 +69,8 @@ def _to_payer(row: Columns) -> ColumnElement[Any]:
     return row.payer_id
 
 
-def _admins() -> Select[Any]:
-    return select(user_roles.c.user_id).where(user_roles.c.role == constant(Role.ADMIN))
-
-
 def _to_payer_and_admins(row: Columns) -> Select[Any]:
-    return select(_admins().union(select(row.payer_id)).subquery().c.user_id)
+    return select(roles.holding(Role.ADMIN).union(select(row.payer_id)).subquery().c.user_id)
 
 
 def _about(row: Columns) -> dict[str, ColumnElement[Any]]:
@@ -200,7 +196,7 @@ def _payer_of(row: Columns) -> Select[Any]:
 
 
 def _payer_of_and_admins(row: Columns) -> Select[Any]:
-    return select(_admins().union(_payer_of(row)).subquery().c.user_id)
+    return select(roles.holding(Role.ADMIN).union(_payer_of(row)).subquery().c.user_id)
 
 
 def _about_refund(row: Columns) -> dict[str, ColumnElement[Any]]:

@@ -1,14 +1,14 @@
 """Who is who for payouts, and the lock that makes one owner's doings queue up."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import bindparam, select
 
 from app.core.database import Session, Statement
 from app.core.errors import Forbidden
-from app.kernel.lifecycle import actor_has, constant
-from app.models.users import Role, UserStatus, user_roles, users
+from app.kernel.lifecycle import actor_has
+from app.models.users import Role, UserStatus, users
 
 
 class AccountNotActive(Forbidden):
@@ -18,10 +18,6 @@ class AccountNotActive(Forbidden):
 is_admin = actor_has(Role.ADMIN)
 is_reviewer = actor_has(Role.ADMIN, Role.SUPPORT)
 """Support may look, admins decide."""
-
-
-def to_admins() -> Select[Any]:
-    return select(user_roles.c.user_id).where(user_roles.c.role == constant(Role.ADMIN))
 
 
 _LOCK_OWNER: Final = Statement(

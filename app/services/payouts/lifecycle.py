@@ -10,7 +10,9 @@ from app.core.errors import Conflict, Forbidden
 from app.kernel.lifecycle import ACTOR, Columns, Creation, Emit, Guard, Lifecycle, Transition, constant
 from app.models.payouts import PayoutProfileStatus, payout_profiles, payouts
 from app.models.payouts import PayoutStatus as Status
+from app.models.users import Role
 from app.services.payouts import access, events
+from app.services.users import roles
 
 
 class Action(StrEnum):
@@ -51,7 +53,7 @@ def _to_owner(row: Columns) -> ColumnElement[Any]:
 
 
 def _to_owner_and_admins(row: Columns) -> Select[Any]:
-    return select(access.to_admins().union(select(row.owner_id)).subquery().c.user_id)
+    return select(roles.holding(Role.ADMIN).union(select(row.owner_id)).subquery().c.user_id)
 
 
 def _about(row: Columns) -> dict[str, ColumnElement[Any]]:

@@ -15,8 +15,10 @@ from app.kernel.lifecycle import ACTOR, Columns, Creation, Emit, Guard, Lifecycl
 from app.kernel.platform import Platform
 from app.models.payouts import PayoutProfileStatus as Status
 from app.models.payouts import payout_profiles
+from app.models.users import Role
 from app.schemas.payouts import BankAccount, PayoutProfile, ReviewedPayoutProfile
 from app.services.payouts import access, events, queries
+from app.services.users import roles
 
 
 class Action(StrEnum):
@@ -50,7 +52,7 @@ def _with_reason(row: Columns) -> dict[str, ColumnElement[Any]]:
 
 
 _submitted = Emit(
-    events.ProfileSubmitted, lambda _: access.to_admins(), lambda row: _about(row) | {"revision": row.revision}
+    events.ProfileSubmitted, lambda _: roles.holding(Role.ADMIN), lambda row: _about(row) | {"revision": row.revision}
 )
 
 LIFECYCLE = Lifecycle(

@@ -13,11 +13,12 @@ from app.kernel import ledger
 from app.kernel.lifecycle import ACTOR, Columns, Creation, Emit, Guard, Lifecycle, Transition, actor_has, constant
 from app.models.regions import region_managers
 from app.models.service_requests import LeadStatus, lead_purchases
-from app.models.users import Role, user_roles
+from app.models.users import Role
 from app.schemas.service_requests import Lead, ReportLead
 from app.services.regions.queries import managed_by_actor
 from app.services.service_requests import events
 from app.services.service_requests.lifecycle import AlreadyPurchased
+from app.services.users import roles
 
 
 class Action(StrEnum):
@@ -57,7 +58,7 @@ def _money(row: Columns) -> dict[str, ColumnElement[Any]]:
 
 
 def _to_staff(row: Columns) -> Select[Any]:
-    support = select(user_roles.c.user_id).where(user_roles.c.role == constant(Role.SUPPORT))
+    support = roles.holding(Role.SUPPORT)
     managers = select(region_managers.c.user_id).where(region_managers.c.region_id == row.region_id)
     return select(support.union(managers).subquery().c.user_id)
 
