@@ -24,7 +24,7 @@ from app.core.ids import uuid7
 from app.kernel import deadlines as clock
 from app.kernel import ledger
 from app.kernel.platform import Platform
-from app.kernel.transitions import constant
+from app.kernel.transitions import IllegalTransition, constant
 from app.models.deadlines import deadlines
 from app.models.ledger import AccountKind
 from app.models.payments import PaymentStatus as Status
@@ -238,16 +238,12 @@ async def _about_refund(session: Session, provider: str, notice: Notice) -> str:
     refund = None if notice.refund_id is None else await refunds.find(session, notice.refund_id, provider)
     if refund is None:
         return "unexpected: no such refund"
-    # Locked first, as whoever asks for a refund does; the refund's own state is looked at behind it.
-    await session.first(_PAYMENT, payment_id=refund["payment_id"], provider=provider)
-    refund = await refunds.find(session, refund["id"], provider)
-    if refund is None or refund["status"] == RefundStatus.FAILED:
-        return "too_late"
-    if notice.kind is NoticeKind.REFUND_FAILED:
-        why = notice.reason or "the provider could not pay it out"
-        await refunds.fail(session, refund, RefundAction.FAIL, why[:_TEXT_LIMIT])
-        return "refund_failed"
-    if refund["status"] == RefundStatus.SUCCEEDED:
-        return "refunded_before"
-    await refunds.succeed(session, refund)
+    try:
+        if notice.kind is NoticeKind.REFUND_FAILED:
+            why = notice.reason or "the provider could not pay it out"
+            await refunds.fail(session, refund, RefundAction.FAIL, why[:_TEXT_LIMIT])
+            return "refund_failed"
+        await refunds.succeed(session, refund)
+    except IllegalTransition as late:
+        return "refunded_before" if late.extra["current_status"] == RefundStatus.SUCCEEDED else "too_late"
     return "refunded"
