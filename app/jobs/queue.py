@@ -73,18 +73,24 @@ def _retrying(parameters: Any) -> DatabaseRetryEntrypointExecutor:
     return DatabaseRetryEntrypointExecutor(parameters, max_attempts=30, max_delay=timedelta(minutes=5))
 
 
+def _told(job: Job) -> dict[str, Any]:
+    """What whoever queued the job had to say."""
+    told: dict[str, Any] = from_json(job.payload or b"{}")
+    return told
+
+
 def build(platform: Platform, connection: Any) -> PgQueuer:
     """The queue with every job that this product has."""
     queue = PgQueuer.from_asyncpg_connection(connection)
 
     @queue.entrypoint("send_code", executor_factory=_retrying, on_failure="hold")
     async def send_code(job: Job) -> None:
-        about = from_json(job.payload or b"{}")
+        about = _told(job)
         await messages.send_code(platform, UUID(about["user_id"]), about["channel"], about["purpose"])
 
     @queue.entrypoint("mail_event", executor_factory=_retrying, on_failure="hold")
     async def mail_event(job: Job) -> None:
-        about = from_json(job.payload or b"{}")
+        about = _told(job)
         await messages.mail_event(platform, UUID(about["user_id"]), UUID(about["event_id"]))
 
     @queue.entrypoint(sandbox_webhooks.SEND, executor_factory=_retrying, on_failure="hold")
@@ -93,18 +99,18 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
 
     @queue.entrypoint(refunds.SEND_REFUND, executor_factory=_retrying, on_failure="hold")
     async def send_refund(job: Job) -> None:
-        await refunds.send(platform, UUID(from_json(job.payload or b"{}")["refund_id"]))
+        await refunds.send(platform, UUID(_told(job)["refund_id"]))
 
     # More would wait for each other at the seller's counter, each with a connection, or for the process's one writer.
     @queue.entrypoint("issue_invoice", executor_factory=_retrying, on_failure="hold", concurrency_limit=4)
     async def issue_invoice(job: Job) -> None:
-        about = from_json(job.payload or b"{}")
+        about = _told(job)
         async with platform.database.write() as session:
             await invoicing.document(session, about["event"], UUID(about["subject_id"]))
 
     @queue.entrypoint("render_invoice", executor_factory=_retrying, on_failure="hold", concurrency_limit=8)
     async def render_invoice(job: Job) -> None:
-        about = from_json(job.payload or b"{}")
+        about = _told(job)
         await rendering.render(platform, UUID(about["invoice_id"]))
 
     @queue.entrypoint(statement_requests.RENDER, executor_factory=_retrying, on_failure="hold", concurrency_limit=2)

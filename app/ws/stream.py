@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
 from app.core.errors import Conflict
-from app.core.tasks import end
+from app.core.tasks import run_together
 from app.routers.dependencies import bearer_token
 from app.routers.problems import documented
 from app.ws.endpoint import authenticate
@@ -67,15 +67,7 @@ class EventStream(Response):
             await asyncio.wait_for(send(_part(b"", more=False)), _CLOSING_SECONDS)
 
     async def _run(self, receive: Receive, send: Send) -> None:
-        tasks = {
-            asyncio.create_task(self._write(send)),
-            asyncio.create_task(_left(receive)),
-            asyncio.create_task(self._connection.told_to_close.wait()),
-        }
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await end(*tasks)
+        await run_together(self._write(send), _left(receive), self._connection.told_to_close.wait())
 
     async def _write(self, send: Send) -> None:
         """Frames as they come, and a comment now and then, by which both sides learn that the line is dead."""

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.core.config import settings
 from app.core.database import Session, Statement
 from app.core.ids import uuid7
-from app.core.money import PLATFORM, half_even
+from app.core.money import BASIS_POINTS, PLATFORM, half_even
 from app.kernel.events import emit
 from app.models.invoices import invoice_counters, invoices
 from app.schemas.invoices import Invoice, InvoiceKind, InvoiceLine
@@ -21,8 +21,6 @@ from app.services.invoices.queries import COLUMNS, invoice_of
 LINES_LIMIT: Final = 100
 _LETTERS: Final = {InvoiceKind.INVOICE: "", InvoiceKind.CREDIT_NOTE: "C", InvoiceKind.RECEIPT: "R"}
 _DIGITS: Final = 6
-_WHOLE: Final = 10_000
-"""Basis points of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ async def credit(session: Session, invoice: Invoice) -> Invoice:
 
 def amounts(total_minor: int, tax_basis_points: int) -> dict[str, int]:
     """Net and tax of a total that includes the tax; the tax is rounded half-even, and they always add up."""
-    tax_minor = half_even(total_minor * tax_basis_points, _WHOLE + tax_basis_points)
+    tax_minor = half_even(total_minor * tax_basis_points, BASIS_POINTS + tax_basis_points)
     return {"net_minor": total_minor - tax_minor, "tax_minor": tax_minor, "total_minor": total_minor}
 
 
