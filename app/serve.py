@@ -7,6 +7,7 @@ import argparse
 import socket
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.core.config import settings
 from app.main import create_app
@@ -15,6 +16,10 @@ DRAIN_SECONDS = 6
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connection, send sockets and event streams away over some seconds, then finish what is left.
 
@@ -22,7 +27,7 @@ class _Server(uvicorn.Server):
         """
         for server in self.servers:
             server.close()
-        await self.config.app.state.hub.drain()  # type: ignore[union-attr]  # the application, as given below
+        await self._app.state.hub.drain()
         await super().shutdown(sockets)
 
 
@@ -31,8 +36,9 @@ def serve(host: str, port: int, fd: int | None = None) -> None:
 
     With `fd`, accept from that inherited listening socket instead of a new one.
     """
+    app = create_app()
     config = uvicorn.Config(
-        create_app(),
+        app,
         host=host,
         port=port,
         loop="uvloop",
@@ -46,7 +52,7 @@ def serve(host: str, port: int, fd: int | None = None) -> None:
         log_level="warning",
         server_header=False,
     )
-    _Server(config).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    _Server(config, app).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
 
 
 if __name__ == "__main__":

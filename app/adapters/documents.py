@@ -18,6 +18,7 @@ from fontTools.ttLib import TTFont
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue
 
+from app.core.money import indian
 from app.schemas.invoices import Invoice, InvoiceKind
 from app.schemas.wallets import STATEMENT_LIMIT
 
@@ -107,10 +108,7 @@ class Statement:
 def money(amount_minor: int, currency: str) -> str:
     """Hundredths in Indian grouping: ₹12,34,567.89; the code stands behind the amount of a currency without a sign."""
     whole, hundredths = divmod(abs(amount_minor), 100)
-    digits = str(whole)
-    head, tail = digits[:-3], digits[-3:]
-    groups = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
-    number = f"{','.join([*groups, tail])}.{hundredths:02d}"
+    number = f"{indian(whole)}.{hundredths:02d}"
     sign = "−" if amount_minor < 0 else ""
     return f"{sign}{_SIGNS[currency]}{number}" if currency in _SIGNS else f"{sign}{number} {currency}"
 

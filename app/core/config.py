@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from limits import parse_many
@@ -28,6 +29,12 @@ def _time_zone(value: str) -> str:
     except (LookupError, OSError) as error:
         raise ValueError("is no time zone, such as Asia/Kolkata") from error
     return value
+
+
+def origin_of(url: str) -> str:
+    """The origin of an address; ValueError for what is none."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -252,6 +259,10 @@ class Settings(BaseSettings):
             if url and not url.startswith("https://"):
                 raise ValueError(f"{variable} must begin with https:// in production, because keys travel there")
         return self
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether this origin, exactly as a browser names it, is the service's own or one that the settings allow."""
+        return origin == origin_of(self.public_url) or origin in self.allowed_origins
 
     @property
     def shows_sent_messages(self) -> bool:

@@ -42,9 +42,13 @@ def shown(amount_minor: int, currency: str) -> str:
     sign = "-" if amount_minor < 0 else ""
     if currency != "INR":
         return f"{currency} {sign}{whole:,}.{minor:02}"
+    return f"{sign}₹{indian(whole)}.{minor:02}"
+
+
+def indian(whole: int) -> str:
+    """Digits in the Indian grouping: 1234567 is "12,34,567"."""
     lakhs, thousand = divmod(whole, 1000)
-    grouped = re.sub(r"\B(?=(\d\d)+$)", ",", str(lakhs)) + f",{thousand:03}" if lakhs else str(thousand)
-    return f"{sign}₹{grouped}.{minor:02}"
+    return re.sub(r"\B(?=(\d\d)+$)", ",", str(lakhs)) + f",{thousand:03}" if lakhs else str(thousand)
 
 
 def half_even(numerator: int, denominator: int) -> int:

@@ -1,10 +1,13 @@
 """What all JSON shapes share: closed objects, bounded text that PostgreSQL can hold, money, positions, pages."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from app.core.database import Row
 from app.core.money import AMOUNT_LIMIT
+from app.core.pagination import next_cursor
 
 
 class Answer(BaseModel):
@@ -60,6 +63,11 @@ class Page(Answer, Generic[Item]):
     next_cursor: str | None
 
 
+def page_of(rows: Sequence[Row], limit: int, shape: Callable[[Row], Item]) -> Page[Item]:
+    """The page of rows that were asked for with one more than `limit`, each in its shape."""
+    return Page(items=[shape(row) for row in rows[:limit]], next_cursor=next_cursor(rows, limit))
+
+
 class PageQuery(Payload):
     """Which page of a list: what every list takes, besides its own filters."""
 
@@ -96,5 +104,5 @@ class Done(Answer):
 
 __all__ = [
     "Amount", "Answer", "Currency", "Done", "Latitude", "Line", "Longitude", "Moment", "Page", "PageQuery",
-    "Paragraph", "Payload", "Position", "ProblemDocument", "ProblemKind", "Reason", "Storable", "Word",
+    "Paragraph", "Payload", "Position", "ProblemDocument", "ProblemKind", "Reason", "Storable", "Word", "page_of",
 ]  # fmt: skip

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -75,10 +74,7 @@ async def authenticate(
 
 def _origin_allowed(origin: str | None, settings: Settings) -> bool:
     """Apps send no origin; a page must come from our own address or from one in the settings."""
-    if origin is None:
-        return True
-    own = urlsplit(settings.public_url)
-    return origin == f"{own.scheme}://{own.netloc}" or origin in settings.allowed_origins
+    return origin is None or settings.allows_origin(origin)
 
 
 async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:

@@ -76,7 +76,7 @@ async def test_neither_a_reader_that_reads_nothing_nor_half_a_request_keeps_a_se
     person = await world.person()
     url = f"ws://127.0.0.1:{server.port}/ws/notifications/"
     words = ["bearer", person.access_token]
-    socket = await connect(url, subprotocols=words, proxy=None, max_queue=1, ping_interval=None)  # type: ignore[arg-type]
+    socket = await connect(url, subprotocols=words, proxy=None, max_queue=1, ping_interval=None)  # type: ignore[arg-type]  # words
     for _ in range(100):
         await tell(platform, person, "." * 60_000)
     provider = await world.provider()

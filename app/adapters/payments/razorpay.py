@@ -124,14 +124,7 @@ class Razorpay:
         refunds = await self._ask(
             self._client.payment.fetch_multiple_refund, order.reference, {"count": _REFUNDS_LOOKED_AT}
         )
-        refund = next(
-            (
-                refund
-                for refund in reading.items(refunds.get("items"))
-                if reading.our_id(reading.at(refund, "notes", "refund_id")) == order.refund_id
-            ),
-            None,
-        )
+        refund = reading.refund_among(refunds.get("items"), "notes", order.refund_id)
         if refund is None:
             refund = await self._ask(
                 self._client.payment.refund,

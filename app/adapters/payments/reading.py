@@ -42,6 +42,11 @@ def items(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
+def refund_among(value: object, label: str, refund_id: UUID) -> object:
+    """The refund in a provider's list whose `label` (metadata, notes) bears our id, or None."""
+    return next((item for item in items(value) if our_id(at(item, label, "refund_id")) == refund_id), None)
+
+
 def identifier(value: object) -> str | None:
     """An id or a name that a provider gave."""
     return value if isinstance(value, str) and _IDENTIFIER.fullmatch(value) else None

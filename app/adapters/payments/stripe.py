@@ -108,14 +108,7 @@ class Stripe:
         refunds = await self._ask(
             self._client.v1.refunds.list_async({"payment_intent": order.reference, "limit": _REFUNDS_LOOKED_AT})
         )
-        refund = next(
-            (
-                refund
-                for refund in reading.items(refunds.get("data"))
-                if reading.our_id(reading.at(refund, "metadata", "refund_id")) == order.refund_id
-            ),
-            None,
-        )
+        refund = reading.refund_among(refunds.get("data"), "metadata", order.refund_id)
         if refund is None:
             refund = await self._ask(
                 self._client.v1.refunds.create_async(

@@ -10,14 +10,14 @@ from sqlalchemy import ColumnElement, Integer, Select, Text, Uuid, bindparam, or
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import Conflict, NotFound
-from app.core.pagination import decode, next_cursor
+from app.core.pagination import decode
 from app.kernel import files, subjects
 from app.kernel.lifecycle import ACTOR, actor_has
 from app.kernel.platform import Platform
 from app.models.files import FilePurpose
 from app.models.invoices import invoices
 from app.models.users import Role
-from app.schemas.base import Page
+from app.schemas.base import Page, page_of
 from app.schemas.files import FileLink
 from app.schemas.invoices import AllInvoices, Invoice, MyInvoices
 
@@ -113,7 +113,7 @@ async def _rows(
     session: ReadSession, statement: Statement, wanted: MyInvoices, values: Mapping[str, Any]
 ) -> Page[Invoice]:
     rows = await session.all(statement, before=decode(wanted.cursor), rows=wanted.limit + 1, **values)
-    return Page(items=[invoice_of(row) for row in rows[: wanted.limit]], next_cursor=next_cursor(rows, wanted.limit))
+    return page_of(rows, wanted.limit, invoice_of)
 
 
 async def pdf(platform: Platform, actor: Actor, invoice_id: UUID) -> FileLink:

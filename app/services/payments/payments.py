@@ -1,22 +1,21 @@
 """Opening payments: created in a transaction, then the provider is asked outside of any (money.md)."""
 
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import Text, bindparam, or_, select
 
 from app.adapters.payments.port import Order, ProviderRefused
 from app.core.actor import CLOCK, Actor
-from app.core.config import Settings, settings
+from app.core.config import Settings, origin_of, settings
 from app.core.database import ReadSession, Row, Session, Statement
 from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
-from app.core.pagination import decode, next_cursor
+from app.core.pagination import decode
 from app.kernel import deadlines
 from app.kernel.platform import Platform
 from app.models.payments import PaymentPurpose, payments
-from app.schemas.base import Page
+from app.schemas.base import Page, page_of
 from app.schemas.payments import AllPayments, CreatePayment, Payment, PaymentPage, ReviewedPayment
 from app.services.payments.lifecycle import LIFECYCLE, Action
 from app.services.payments.providers import asking
@@ -106,17 +105,12 @@ def _return_url(wanted: CreatePayment, knobs: Settings) -> str:
     if wanted.return_url is None:
         return knobs.public_url
     try:
-        origin = _origin(wanted.return_url)
+        is_ours = knobs.allows_origin(origin_of(wanted.return_url))
     except ValueError as error:  # brackets around what is no address
         raise ReturnUrlRefused() from error
-    if origin != _origin(knobs.public_url) and origin not in knobs.allowed_origins:
+    if not is_ours:
         raise ReturnUrlRefused()
     return wanted.return_url
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 async def open_checkout(platform: Platform, actor: Actor, payment_id: UUID) -> Payment:
@@ -179,16 +173,14 @@ async def read(session: ReadSession, actor: Actor, payment_id: UUID) -> Payment:
 async def own(session: ReadSession, actor: Actor, page: PaymentPage) -> Page[Payment]:
     """The actor's payments, newest first."""
     rows = await session.all(_MINE, payer_id=actor.user_id, before=decode(page.cursor), rows=page.limit + 1)
-    items = [Payment.model_validate(dict(row)) for row in rows[: page.limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, page.limit))
+    return page_of(rows, page.limit, lambda row: Payment.model_validate(dict(row)))
 
 
 async def everybodys(session: ReadSession, page: AllPayments) -> Page[ReviewedPayment]:
     """All payments, or those in one state, newest first, for admins."""
     status = page.status.value if page.status else None
     rows = await session.all(_ALL, status=status, before=decode(page.cursor), rows=page.limit + 1)
-    items = [ReviewedPayment.model_validate(dict(row)) for row in rows[: page.limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, page.limit))
+    return page_of(rows, page.limit, lambda row: ReviewedPayment.model_validate(dict(row)))
 
 
 async def expire(session: Session, payment_id: UUID) -> None:

@@ -9,12 +9,12 @@ from app.core.actor import Actor
 from app.core.config import settings
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode, next_cursor
+from app.core.pagination import decode
 from app.kernel.lifecycle import ACTOR
 from app.models.deadlines import deadlines
 from app.models.payouts import PayoutProfileStatus, PayoutSchedule, payout_profiles, payouts
 from app.models.users import users
-from app.schemas.base import Page
+from app.schemas.base import Page, page_of
 from app.schemas.payouts import MyPayouts, Payout, PayoutProfile, ReviewedPayoutProfile, ReviewPayouts
 from app.services.payouts import access
 
@@ -83,8 +83,7 @@ async def profiles(
 ) -> Page[ReviewedPayoutProfile]:
     """Profiles in one state, the newest accounts first."""
     rows = await session.all(_PROFILES, status=status.value, before=decode(cursor), rows=limit + 1)
-    items = [ReviewedPayoutProfile.model_validate(dict(row)) for row in rows[:limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, limit))
+    return page_of(rows, limit, lambda row: ReviewedPayoutProfile.model_validate(dict(row)))
 
 
 async def payout(session: ReadSession, actor: Actor, payout_id: UUID) -> Payout:
@@ -112,5 +111,4 @@ async def in_status(session: ReadSession, wanted: ReviewPayouts) -> Page[Payout]
 
 
 def _paged(rows: list[Row], limit: int) -> Page[Payout]:
-    items = [Payout.model_validate(dict(row)) for row in rows[:limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, limit))
+    return page_of(rows, limit, lambda row: Payout.model_validate(dict(row)))

@@ -10,14 +10,14 @@ from app.core.actor import Actor
 from app.core.database import ReadSession, Statement
 from app.core.errors import NotFound
 from app.core.geo import contains, distance_metres
-from app.core.pagination import decode, next_cursor
+from app.core.pagination import decode
 from app.kernel.lifecycle import ACTOR
 from app.models.catalogue import categories, services
 from app.models.files import FilePurpose, files
 from app.models.providers import ProviderStatus, provider_services, providers
 from app.models.regions import region_managers
 from app.models.users import Role, UserStatus, users
-from app.schemas.base import Page
+from app.schemas.base import Page, page_of
 from app.schemas.providers import FindProviders, FoundProvider, ProviderProfile
 
 _offered = func.array(
@@ -118,8 +118,7 @@ async def applications(
         before=decode(cursor),
         rows=limit + 1,
     )
-    items = [ProviderProfile.model_validate(dict(row)) for row in rows[:limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, limit))
+    return page_of(rows, limit, lambda row: ProviderProfile.model_validate(dict(row)))
 
 
 async def reaching(session: ReadSession, wanted: FindProviders) -> list[FoundProvider]:

@@ -28,7 +28,7 @@ from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
 from app.core.geo import box, contains, distance_metres
-from app.core.pagination import decode, next_cursor
+from app.core.pagination import decode
 from app.kernel.lifecycle import ACTOR, constant
 from app.models.base import Timestamp
 from app.models.catalogue import services
@@ -36,7 +36,7 @@ from app.models.providers import providers
 from app.models.regions import region_managers
 from app.models.service_requests import LeadStatus, lead_purchases, service_requests
 from app.models.users import Role, users
-from app.schemas.base import Page
+from app.schemas.base import Page, page_of
 from app.schemas.service_requests import (
     AllRequests,
     Customer,
@@ -158,8 +158,7 @@ async def own(session: ReadSession, actor: Actor, wanted: MyRequests) -> Page[Se
         rows=wanted.limit + 1,
         **({"status": wanted.status.value} if wanted.status else {}),
     )
-    items = [_request(row) for row in rows[: wanted.limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, wanted.limit))
+    return page_of(rows, wanted.limit, _request)
 
 
 _FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
@@ -198,8 +197,7 @@ async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) ->
         **({} if everywhere else {"actor_id": actor.id}),
         **filters,
     )
-    items = [_request(row) for row in rows[: wanted.limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, wanted.limit))
+    return page_of(rows, wanted.limit, _request)
 
 
 _request_latitude, _request_longitude = _rounded(service_requests.c.latitude), _rounded(service_requests.c.longitude)
@@ -253,8 +251,7 @@ _OPEN = Statement(
 async def open_near(session: ReadSession, actor: Actor, wanted: PageOnly) -> Page[OpenLead]:
     """Open requests that the provider matches and has not bought, newest first, with distance, fee and buyers."""
     rows = await session.all(_OPEN, actor_id=actor.id, before=decode(wanted.cursor), rows=wanted.limit + 1)
-    items = [OpenLead.model_validate(dict(row)) for row in rows[: wanted.limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, wanted.limit))
+    return page_of(rows, wanted.limit, lambda row: OpenLead.model_validate(dict(row)))
 
 
 _bought = (
@@ -303,5 +300,4 @@ async def reported(session: ReadSession, actor: Actor, wanted: PageOnly) -> Page
 
 
 def _leads(rows: list[Row], limit: int) -> Page[PurchasedLead]:
-    items = [PurchasedLead.model_validate(dict(row) | {"customer": _customer(row)}) for row in rows[:limit]]
-    return Page(items=items, next_cursor=next_cursor(rows, limit))
+    return page_of(rows, limit, lambda row: PurchasedLead.model_validate(dict(row) | {"customer": _customer(row)}))

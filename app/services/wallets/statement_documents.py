@@ -15,8 +15,8 @@ from app.kernel.platform import Platform
 from app.models.files import FilePurpose
 from app.models.users import users
 from app.services.wallets.events import StatementReady
-from app.services.wallets.statement_requests import Task, rows_of
-from app.services.wallets.statements import StatementRow, opening_balance
+from app.services.wallets.statement_requests import Task
+from app.services.wallets.statements import StatementRow, opening_balance, statement_rows
 
 _TYPE: Final = "application/pdf"
 _OWNER = Statement(select(users.c.name, users.c.language).where(users.c.id == bindparam("owner_id")))
@@ -27,7 +27,7 @@ async def render(platform: Platform, payload: bytes) -> None:
     task = Task.model_validate_json(payload)
     async with platform.database.read() as session:
         owner = await session.first(_OWNER, owner_id=task.owner_id)
-        rows = await rows_of(session, task)
+        rows = [row async for row in statement_rows(session, task.owner_id, task.currency, task.since, task.until)]
         opening = await opening_balance(session, task.owner_id, task.currency, task.since)
     if owner is None:
         return

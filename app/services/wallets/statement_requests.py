@@ -7,14 +7,14 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from app.core.actor import Actor
-from app.core.database import ReadSession, Session
+from app.core.database import Session
 from app.core.errors import Unprocessable
 from app.core.ids import uuid7
 from app.kernel import jobs
 from app.kernel.platform import Platform
 from app.schemas.base import Answer
 from app.schemas.wallets import STATEMENT_LIMIT, ExportStatement, RequestedStatement
-from app.services.wallets.statements import StatementRow, period_of, statement_rows
+from app.services.wallets.statements import is_longer_than, period_of
 
 RENDER: Final = "render_statement"
 """The job of `render`."""
@@ -50,16 +50,7 @@ async def request(session: Session, platform: Platform, actor: Actor, wanted: Ex
         until=period_of(wanted, now),
         made_at=now,
     )
-    await rows_of(session, task)
+    if await is_longer_than(session, STATEMENT_LIMIT, task.owner_id, task.currency, task.since, task.until):
+        raise StatementTooLong(limit=STATEMENT_LIMIT)
     await jobs.enqueue(session, [(RENDER, to_json(task))])
     return RequestedStatement(file_id=task.file_id)
-
-
-async def rows_of(session: ReadSession, task: Task) -> list[StatementRow]:
-    """The movements; `StatementTooLong`."""
-    rows: list[StatementRow] = []
-    async for row in statement_rows(session, task.owner_id, task.currency, task.since, task.until):
-        rows.append(row)
-        if len(rows) > STATEMENT_LIMIT:
-            raise StatementTooLong(limit=STATEMENT_LIMIT)
-    return rows

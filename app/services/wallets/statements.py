@@ -63,6 +63,15 @@ _PAGE: Final = Statement(
     .order_by(postings.c.id)
     .limit(bindparam("rows"))
 )
+_FIRST: Final = Statement(
+    select(func.count()).select_from(
+        select(postings.c.id)
+        .join(entries, entries.c.id == postings.c.entry_id)
+        .where(_account, entries.c.created_at >= _since, entries.c.created_at < _until)
+        .limit(bindparam("rows"))
+        .subquery()
+    )
+)
 _ABOUT: Final = ("created_at", "kind", "subject_type", "subject_id", "reason")
 _ROWS_AT_ONCE: Final = 500
 
@@ -71,6 +80,15 @@ async def opening_balance(session: ReadSession, owner_id: UUID, currency: str, s
     """What the wallet held before the first movement of the period, in minor units."""
     balance: int = await session.scalar(_OPENING, account_id=ledger.wallet(owner_id, currency).id, since=since)
     return balance
+
+
+async def is_longer_than(
+    session: ReadSession, rows: int, owner_id: UUID, currency: str, since: datetime, until: datetime
+) -> bool:
+    """Whether the period holds more movements than that."""
+    account_id = ledger.wallet(owner_id, currency).id
+    found: int = await session.scalar(_FIRST, account_id=account_id, since=since, until=until, rows=rows + 1)
+    return found > rows
 
 
 async def statement_rows(
