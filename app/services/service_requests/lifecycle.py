@@ -299,5 +299,6 @@ subjects.register(
             FilePurpose.PHOTO: access.is_visible,
             FilePurpose.PROOF: access.is_customer | access.is_winner | access.is_staff,
         },
+        parties=_to_customer_and_purchasers,
     )
 )
