@@ -1,10 +1,12 @@
 """Tables, one file per noun. Importing this package completes the metadata that the migrations are checked against."""
 
 from app.models import (
+    advertised_services,
     audit,
     catalogue,
     deadlines,
     events,
+    evidence,
     files,
     idempotency,
     invoices,
@@ -13,17 +15,22 @@ from app.models import (
     payouts,
     providers,
     regions,
+    role_applications,
     sandbox,
     service_requests,
+    teams,
     users,
+    work_orders,
 )
 from app.models.base import metadata
 
 __all__ = [
+    "advertised_services",
     "audit",
     "catalogue",
     "deadlines",
     "events",
+    "evidence",
     "files",
     "idempotency",
     "invoices",
@@ -33,7 +40,10 @@ __all__ = [
     "payouts",
     "providers",
     "regions",
+    "role_applications",
     "sandbox",
     "service_requests",
+    "teams",
     "users",
+    "work_orders",
 ]

@@ -14,6 +14,7 @@ class UploadPurpose(StrEnum):
     PROOF = "proof"
     PHOTO = "photo"
     DOCUMENT = "document"
+    EVIDENCE = "evidence"
 
 
 class FilePurpose(StrEnum):
@@ -22,6 +23,7 @@ class FilePurpose(StrEnum):
     PROOF = "proof"
     PHOTO = "photo"
     DOCUMENT = "document"
+    EVIDENCE = "evidence"
     INVOICE = "invoice"
     STATEMENT = "statement"
 
