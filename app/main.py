@@ -35,7 +35,9 @@ from app.routers import (
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
 from app.ws import endpoint, stream
+from app.ws.acknowledgements import Acknowledgements
 from app.ws.hub import Hub
+from app.ws.topics import Topics
 
 DESCRIPTION = """One headless backend for a neighbourhood economy.
 
@@ -102,9 +104,11 @@ def create_app(configured: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with open_platform(app.state.settings) as platform:
         sessions = LiveSessions(platform)
-        hub = Hub(platform, sessions)
+        hub, topics, acknowledgements = Hub(platform, sessions), Topics(platform), Acknowledgements(platform)
         app.state.platform, app.state.sessions, app.state.hub = platform, sessions, hub
-        await hub.start()
+        app.state.topics, app.state.acknowledgements = topics, acknowledgements
+        for part in (hub, topics, acknowledgements):
+            await part.start()
         listener = asyncio.create_task(sessions.listen())
         # What lives now lives for ever: collecting it again and again was most of the slowest requests' time.
         gc.collect()
@@ -114,7 +118,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
         finally:
             await end(listener)
-            await hub.stop()
+            for part in (hub, topics, acknowledgements):
+                await part.stop()
 
 
 def _document_problems(app: FastAPI) -> None:
