@@ -34,7 +34,7 @@ from app.routers import (
 )
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
-from app.ws import endpoint, stream
+from app.ws import endpoint, pages, stream
 from app.ws.acknowledgements import Acknowledgements
 from app.ws.hub import Hub
 from app.ws.topics import Topics
@@ -60,6 +60,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True},
     )
     app.state.settings = configured or settings()
+    app.router.routes.extend(pages.router.routes)  # below /docs, which the next line takes as a whole
     StandaloneDocs(app=app)
     problems.install(app)
     # Side by side instead of nested (`include_router`): a request tries one flat list of paths, the busiest first, and

@@ -1,4 +1,4 @@
-"""A noun with a live position, for tests of topics: a driver shows two others where they are, for as long as it moves."""
+"""A noun with a live position, for tests of topics: a driver shows the riders where they are while the ride moves."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
