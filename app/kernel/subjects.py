@@ -62,7 +62,6 @@ class Party(NamedTuple):
 
 _statements: Final[dict[tuple[str, FilePurpose], Statement]] = {}
 _parties: Final[dict[str, Statement]] = {}
-_parties_of_many: Final[dict[str, Statement]] = {}
 _held_after_the_end: Final[dict[str, Statement]] = {}
 
 
@@ -71,10 +70,7 @@ def register(subject: Subject) -> None:
     if subject.closed:
         _held_after_the_end[subject.name] = _held(subject)
     if subject.parties is not None:
-        row = select(subject.table).where(subject.table.c.id == bindparam("subject_id", type_=Uuid)).cte("subject")
-        ids = subject.parties(row.c).subquery("ids")
-        _parties[subject.name] = Statement(select(ids.c[0].label("user_id")))
-        _parties_of_many[subject.name] = _of_many(subject, subject.parties)
+        _parties[subject.name] = _of_many(subject, subject.parties)
     for purpose, condition in subject.readers.items():
         _statements[subject.name, purpose] = Statement(
             select(condition).where(subject.table.c.id == bindparam("subject_id", type_=Uuid))
@@ -134,24 +130,17 @@ async def may_read(
 
 async def parties(session: ReadSession, subject_type: str, subject_id: UUID) -> frozenset[UUID]:
     """The users who take part in the subject at this moment; nobody, where it or its kind is unknown."""
-    statement = _parties.get(subject_type)
-    if statement is None:
-        return frozenset()
-    return frozenset([row["user_id"] for row in await session.all(statement, subject_id=subject_id)])
-
-
-def has_parties(subject_type: str) -> bool:
-    """Whether this kind of subject declares who takes part."""
-    return subject_type in _parties
+    found = await parties_of(session, subject_type, [subject_id])
+    return frozenset(party.user_id for party in found[subject_id])
 
 
 async def parties_of(
     session: ReadSession, subject_type: str, subject_ids: Collection[UUID]
 ) -> defaultdict[UUID, frozenset[Party]]:
     """Who takes part in each of these subjects at this moment, and who of them may show where they are."""
-    found: defaultdict[UUID, set[Party]] = defaultdict(set)
-    statement = _parties_of_many.get(subject_type)
+    found: defaultdict[UUID, frozenset[Party]] = defaultdict(frozenset)
+    statement = _parties.get(subject_type)
     if statement is not None:
         for row in await session.all(statement, subject_ids=list(subject_ids)):
-            found[row["subject_id"]].add(Party(row["user_id"], row["is_located"]))
-    return defaultdict(frozenset, {subject_id: frozenset(members) for subject_id, members in found.items()})
+            found[row["subject_id"]] |= {Party(row["user_id"], row["is_located"])}
+    return found

@@ -44,7 +44,7 @@ async def known(settings: Settings) -> AsyncIterator[None]:
         f"CREATE TABLE {rides.name} (id uuid PRIMARY KEY, status text, driver_id uuid, rider_ids uuid[])"
     )
     try:
-        with patch.dict(subjects._parties), patch.dict(subjects._parties_of_many):
+        with patch.dict(subjects._parties):
             located = subjects.Located(lambda row: row.driver_id, frozenset({Status.MOVING}))
             subjects.register(subjects.Subject(NAME, rides, readers={}, parties=_parties, located=located))
             yield

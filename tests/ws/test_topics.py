@@ -227,7 +227,7 @@ def rides_id(topic: str) -> Any:
 async def passes(socket: ClientConnection, kind: str) -> bool:
     """Whether a frame of this kind comes soon."""
     try:
-        return (await frame(socket, 0.1))["type"] == kind
+        return bool((await frame(socket, 0.1))["type"] == kind)
     except TimeoutError:
         return False
 

@@ -16,6 +16,7 @@ let last = null; // the id of the last event, in the order of arrival
 let resuming = false;
 let attempts = 0;
 let timer = 0;
+let generation = 0; // what was begun before the user changed their mind comes to nothing
 
 function count(name) {
   counts[name] += 1;
@@ -73,13 +74,16 @@ function hear(text) {
 }
 
 async function open() {
+  const begun = generation;
   let ticket;
   try {
     ({ ticket } = await post("api/v1/ws/tickets", null, token));
   } catch (error) {
+    if (begun !== generation) return;
     if (error.status === 401) return say("idle", "Sign in again: the token counts no more.");
     return comeBack("The server gives no ticket.");
   }
+  if (begun !== generation) return;
   const url = new URL(`../ws/notifications/?ticket=${encodeURIComponent(ticket)}`, location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const opened = new WebSocket(url);
@@ -112,6 +116,7 @@ function comeBack(why) {
 }
 
 function leave() {
+  generation += 1;
   clearTimeout(timer);
   const left = socket;
   socket = null;
