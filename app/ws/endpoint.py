@@ -144,7 +144,7 @@ async def _read(socket: WebSocket, connection: Connection, operations: Operation
             recent.popleft()
         problem = await operations.carry_out(message.get("text"))
         if problem is not None:
-            errors += 1
+            errors += problem["code"] in protocol.NONSENSE
             connection.push(problem)
         if errors > _ERRORS_FORGIVEN or len(recent) > settings.socket_frames_a_minute:
             return connection.close(protocol.ABUSE)

@@ -38,7 +38,7 @@ CLOSINGS: Final = {
         "no, wrong or spent authentication, or the session has ended", "refresh the token or sign in anew"
     ),
     FORBIDDEN_ORIGIN: Closing("this origin may not open sockets", "see the server's settings"),
-    ABUSE: Closing("too many frames, or too many that were refused", "repair the client"),
+    ABUSE: Closing("too many frames, or too many that made no sense", "repair the client"),
     TOO_SLOW: Closing("you did not read for too long; the reason is `resume`", "reconnect, resume"),
     TOO_MANY_SOCKETS: Closing("too many sockets of one user", "close some"),
 }
@@ -216,6 +216,9 @@ CLIENT_FRAMES: Final[tuple[type[Frame], ...]] = (Resume, Ack, Ping, Subscribe, U
 SERVER_FRAMES: Final[tuple[type[Frame], ...]] = (
     Ready, Resumed, Pong, Error, Subscribed, Unsubscribed, Presence, PartyTyping, PartyPosition,
 )  # fmt: skip
+
+NONSENSE: Final = frozenset({"frame_unknown", "frame_refused"})
+"""Errors that no client of ours has reason to get again and again; the others depend on what happened meanwhile."""
 
 _DETAILS: Final = {
     "frame_unknown": "The frame is not one of the documented operations.",

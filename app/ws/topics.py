@@ -128,7 +128,11 @@ class Topics:
         self._tasks = [asyncio.create_task(for_ever(loop)) for loop in loops]
 
     async def stop(self) -> None:
+        """Say at once that nobody follows anything here any more; others would find out only later."""
         await end(*self._tasks)
+        names = list(self._followed)
+        for start in range(0, len(names), _TOGETHER):
+            await self._look(names[start : start + _TOGETHER])
 
     async def subscribe(self, follower: Follower, name: str) -> str | None:
         """Have a socket follow a topic; a code if it may not. What is not there and what is not theirs look alike."""
@@ -297,6 +301,7 @@ class Topics:
     async def _recheck(self, kind: str, topics: Iterable[Topic]) -> None:
         """Who takes part now? Whoever does not any more is told so and follows no longer."""
         by_id = {topic.subject_id: topic for topic in topics}
+        known = {topic.subject_id: topic.members for topic in by_id.values()}
         try:
             async with self._platform.database.read() as session:
                 found = await subjects.parties_of(session, kind, by_id.keys())
@@ -304,6 +309,8 @@ class Topics:
             _log.warning("topics_unchecked", topics=len(by_id), code=problem.code)
             return
         for subject_id, topic in by_id.items():
+            if topic.members is not known[subject_id]:
+                continue  # somebody subscribed meanwhile, which looked later than this did
             members = {party.user_id: party.is_located for party in found[subject_id]}
             if members.keys() != topic.members.keys():
                 self._stir(topic.name)

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from app.core.config import Settings
 from app.core.ids import uuid7
+from app.kernel import subjects
 from app.kernel.platform import Platform
 from app.ws.topics import Follower, Topics
 from tests.processes.servers import environment_of, free_port
@@ -329,6 +330,66 @@ async def test_nothing_is_stored_and_nothing_is_left_behind(app: Served, world: 
     async with asyncio.timeout(5):
         while dict(await client.pubsub_numsub(f"topic:{topic}"))[f"topic:{topic}".encode()]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_a_process_that_ends_in_an_orderly_way_says_that_its_users_are_gone(
+    configured: Settings, world: World
+) -> None:
+    # Given a party on each of two processes, whose presence would last long
+    driver, rider, topic = await a_ride(world)
+    lasting = SMALL | {"presence_seconds": 60}
+    async with served(configured, **lasting) as staying:
+        async with served(configured, **lasting) as ending:
+            drivers = await follow(staying, driver, topic)
+            riders = await follow(ending, rider, topic, driver)
+            await present(drivers, topic, driver, rider)
+            # When one process ends
+        assert await closing_code(riders) == 1012
+        # Then the other hears of it at once
+        await present(drivers, topic, driver)
+        await drivers.close()
+
+
+async def test_a_recheck_that_looked_before_somebody_joined_does_not_send_them_away(
+    app: Served, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a recheck that has looked and has not acted yet
+    driver, rider, topic = await a_ride(world)
+    await ride(world, rides_id(topic), driver, [], Status.MOVING)
+    drivers = await follow(app, driver, topic)
+    topics: Topics = app.app.state.topics
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    parties_of = subjects.parties_of
+
+    async def slowly(*arguments: Any) -> Any:
+        found = await parties_of(*arguments)
+        looked.set()
+        await go_on.wait()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subjects, "parties_of", slowly)
+        rechecking = asyncio.create_task(topics._recheck(rides.NAME, list(topics._followed.values())))
+        await looked.wait()
+    # When somebody joins the ride and follows it
+    await ride(world, rides_id(topic), driver, [rider], Status.MOVING)
+    riders = await follow(app, rider, topic, driver)
+    go_on.set()
+    await rechecking
+    # Then they stay
+    await silent(riders)
+    await riders.close()
+    await drivers.close()
+
+
+async def test_refusals_that_a_client_cannot_foresee_do_not_end_its_socket(app: Served, world: World) -> None:
+    driver, _, topic = await a_ride(world, status=Status.WAITING)
+    socket = await follow(app, driver, topic)
+    for _ in range(20):
+        answer = await ask(socket, {"op": "position", "topic": topic, **HERE})
+        assert answer["code"] == "position_refused"
+    assert await ask(socket, {"op": "ping"}) == {"type": "pong"}
+    await socket.close()
 
 
 async def test_who_leaves_while_subscribing_follows_nothing(
