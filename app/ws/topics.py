@@ -96,7 +96,8 @@ class Topic:
     def tell(self, frame: PartyTyping | PartyPosition, encoded: bytes) -> None:
         """Pass a frame on to the other parties here."""
         for follower in self.followers:
-            if follower.user_id != frame.user_id:
+            # Whoever is found to take part no longer hears nothing more, also before the recheck sends them away.
+            if follower.user_id != frame.user_id and follower.user_id in self.members:
                 follower.pass_on((frame.type, self.name, frame.user_id), encoded)
 
 
@@ -128,7 +129,7 @@ class Topics:
         self._tasks = [asyncio.create_task(for_ever(loop)) for loop in loops]
 
     async def stop(self) -> None:
-        """Say at once that nobody follows anything here any more; others would find out only later."""
+        """Say at once who left with the last sockets: others would find out only when presence expires."""
         await end(*self._tasks)
         names = list(self._followed)
         for start in range(0, len(names), _TOGETHER):
