@@ -31,6 +31,7 @@ from app.serve import serve as run_server
 from app.services.flows import town
 from app.services.payouts import profiles as payout_profiles
 from app.services.users import accounts
+from app.ws.asyncapi import document as asyncapi_document
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 demo = typer.Typer(no_args_is_help=True, help="Play a whole flow against a running server.")
@@ -141,6 +142,17 @@ def openapi() -> None:
     """Print the OpenAPI document."""
     json.dump(create_app().openapi(), sys.stdout, indent=2, ensure_ascii=False)
     print()
+
+
+@app.command()
+def asyncapi(to: Annotated[Path | None, typer.Option(help="A file, instead of the terminal.")] = None) -> None:
+    """Print the AsyncAPI document of the socket, or write it to a file."""
+    made = asyncapi_document(settings().public_url, create_app().version)
+    text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+    if to is None:
+        sys.stdout.write(text)
+    else:
+        to.write_text(text, "utf-8")
 
 
 @app.command()

@@ -50,11 +50,13 @@ class Edge:
 
 
 def _as_page(send: Send) -> Send:
-    """The documentation runs scripts: nothing foreign, and in nobody's frame."""
+    """The documentation runs scripts: nothing foreign, and in nobody's frame. A page may be stricter by itself."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(_PAGE_HEADERS)
+            headers = MutableHeaders(scope=message)
+            for name, value in _PAGE_HEADERS.items():
+                headers.setdefault(name, value)
         await send(message)
 
     return guarded

@@ -34,8 +34,10 @@ from app.routers import (
 )
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
-from app.ws import endpoint, stream
+from app.ws import endpoint, pages, stream
+from app.ws.acknowledgements import Acknowledgements
 from app.ws.hub import Hub
+from app.ws.topics import Topics
 
 DESCRIPTION = """One headless backend for a neighbourhood economy.
 
@@ -58,6 +60,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True},
     )
     app.state.settings = configured or settings()
+    app.router.routes.extend(pages.router.routes)  # below /docs, which the next line takes as a whole
     StandaloneDocs(app=app)
     problems.install(app)
     # Side by side instead of nested (`include_router`): a request tries one flat list of paths, the busiest first, and
@@ -102,9 +105,11 @@ def create_app(configured: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with open_platform(app.state.settings) as platform:
         sessions = LiveSessions(platform)
-        hub = Hub(platform, sessions)
+        hub, topics, acknowledgements = Hub(platform, sessions), Topics(platform), Acknowledgements(platform)
         app.state.platform, app.state.sessions, app.state.hub = platform, sessions, hub
-        await hub.start()
+        app.state.topics, app.state.acknowledgements = topics, acknowledgements
+        for part in (hub, topics, acknowledgements):
+            await part.start()
         listener = asyncio.create_task(sessions.listen())
         # What lives now lives for ever: collecting it again and again was most of the slowest requests' time.
         gc.collect()
@@ -114,7 +119,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
         finally:
             await end(listener)
-            await hub.stop()
+            for part in (hub, topics, acknowledgements):
+                await part.stop()
 
 
 def _document_problems(app: FastAPI) -> None:

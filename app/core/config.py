@@ -194,6 +194,17 @@ class Settings(BaseSettings):
     socket_frames_a_minute: Count = 120
     sockets_per_user: Count = 20
     socket_stall_seconds: Seconds = 10
+    topics_per_socket: Count = 50
+    topic_recheck_seconds: Seconds = 3
+    """How soon somebody who takes part in a subject no longer stops following it."""
+    topic_message_seconds: Seconds = 1
+    """How far apart, on average, are the typing frames and positions of one user on one topic that are passed on."""
+    presence_seconds: Seconds = 30
+    """How long after the sudden end of a server process its users still count as present."""
+    position_seconds: Seconds = 120
+    """How long the newest position on a topic is kept for those who subscribe later."""
+    acknowledgement_flush_seconds: Seconds = 1
+    """How long acknowledged events are gathered before they are stored together."""
     hub_sweep_seconds: Seconds = 2
     """How soon a socket hears of an event whose hint was lost."""
     idempotency_seconds: Seconds = 7 * 24 * 3600

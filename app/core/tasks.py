@@ -1,10 +1,15 @@
 """Tasks that end when they are told to."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
+import structlog
+
+_log = structlog.get_logger()
+
 _ASK_AGAIN_SECONDS: Final = 0.1
+_PAUSE_SECONDS: Final = 0.5
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
@@ -30,3 +35,13 @@ async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:
         await end(*tasks)
     for task in done:
         task.result()
+
+
+async def for_ever(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop again whenever it breaks, after a pause: whoever needs it would otherwise wait for good."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            _log.exception("loop_broke", loop=getattr(loop, "__qualname__", str(loop)))
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -71,7 +71,7 @@ class Valkey:
             try:
                 async with subscriber.pubsub() as subscription:
                     await subscription.subscribe(channel)
-                    async for message in _messages(subscription):
+                    async for message in messages_of(subscription):
                         if message["type"] == "message":
                             yield _user_ids(message["data"])
                         elif message["type"] == "subscribe":
@@ -97,7 +97,7 @@ class Valkey:
         await self.client.aclose()
 
 
-async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
+async def messages_of(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
     """What arrives, for as long as the line proves to be alive: a dead one would keep silent for ever."""
     asked = False
     while True:

@@ -1,18 +1,41 @@
 """Subjects: what files and escrows, chat and live topics hang on, without knowing which noun it is."""
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, Uuid, any_, bindparam, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Table,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    false,
+    literal_column,
+    select,
+    text,
+)
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Statement
 from app.kernel.transitions import Columns, constants
 from app.models.files import FilePurpose
 from app.models.ledger import AccountKind, accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Who of the parties shows the others where they are, and in which statuses."""
+
+    who: Callable[[Columns], ColumnElement[Any]]
+    """A column of the subject's row that holds the user's id."""
+    statuses: frozenset[StrEnum]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +49,15 @@ class Subject:
     """For a noun with an escrow: the final statuses, in which nothing may be held any more (`kernel/books.py`)."""
     parties: Callable[[Columns], Select[Any]] | None = None
     """Who takes part in it, as a SELECT of user ids for a row: they talk about it and follow it live, staff do not."""
+    located: Located | None = None
+    """Whose live position the parties see; nobody's, unless declared."""
+
+
+class Party(NamedTuple):
+    """Somebody who takes part in a subject, and whether they may show where they are now."""
+
+    user_id: UUID
+    is_located: bool
 
 
 _statements: Final[dict[tuple[str, FilePurpose], Statement]] = {}
@@ -38,13 +70,32 @@ def register(subject: Subject) -> None:
     if subject.closed:
         _held_after_the_end[subject.name] = _held(subject)
     if subject.parties is not None:
-        row = select(subject.table).where(subject.table.c.id == bindparam("subject_id", type_=Uuid)).cte("subject")
-        ids = subject.parties(row.c).subquery("ids")
-        _parties[subject.name] = Statement(select(ids.c[0].label("user_id")))
+        _parties[subject.name] = _of_many(subject, subject.parties)
     for purpose, condition in subject.readers.items():
         _statements[subject.name, purpose] = Statement(
             select(condition).where(subject.table.c.id == bindparam("subject_id", type_=Uuid))
         )
+
+
+def _of_many(subject: Subject, parties: Callable[[Columns], Select[Any]]) -> Statement:
+    """The parties of each of many subjects.
+
+    `parties` is written for a relation of one row, so it is asked once for each id, beside it in the same statement.
+    The inner one is put in as text, because SQLAlchemy would lift its CTE out of the reach of `wanted`.
+    """
+    row = select(subject.table).where(subject.table.c.id == literal_column("wanted.subject_id")).cte("subject")
+    ids = parties(row.c).subquery("ids")
+    is_located: ColumnElement[bool] = false()
+    if subject.located is not None:
+        statuses = constants(subject.located.statuses)
+        is_located = and_(row.c.status == any_(statuses), ids.c[0] == subject.located.who(row.c))
+    inner = Statement(select(ids.c[0].label("user_id"), is_located.label("is_located")).select_from(ids, row))
+    if inner.names:
+        raise TypeError(f"the parties of {subject.name} depend on {sorted(inner.names)}, not on its row alone")
+    # Names stand in no user's hand here: they are those of the declaration.
+    outer = f"""SELECT wanted.subject_id, party.user_id, party.is_located
+        FROM unnest(:subject_ids) AS wanted (subject_id), LATERAL ({inner.sql}) AS party"""  # noqa: S608
+    return Statement(text(outer).bindparams(bindparam("subject_ids", type_=ARRAY(Uuid))))
 
 
 def _held(subject: Subject) -> Statement:
@@ -79,7 +130,17 @@ async def may_read(
 
 async def parties(session: ReadSession, subject_type: str, subject_id: UUID) -> frozenset[UUID]:
     """The users who take part in the subject at this moment; nobody, where it or its kind is unknown."""
+    found = await parties_of(session, subject_type, [subject_id])
+    return frozenset(party.user_id for party in found[subject_id])
+
+
+async def parties_of(
+    session: ReadSession, subject_type: str, subject_ids: Collection[UUID]
+) -> defaultdict[UUID, frozenset[Party]]:
+    """Who takes part in each of these subjects at this moment, and who of them may show where they are."""
+    found: defaultdict[UUID, frozenset[Party]] = defaultdict(frozenset)
     statement = _parties.get(subject_type)
-    if statement is None:
-        return frozenset()
-    return frozenset([row["user_id"] for row in await session.all(statement, subject_id=subject_id)])
+    if statement is not None:
+        for row in await session.all(statement, subject_ids=list(subject_ids)):
+            found[row["subject_id"]] |= {Party(row["user_id"], row["is_located"])}
+    return found

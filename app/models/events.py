@@ -6,7 +6,7 @@ commits out of the order of its number; `docs/adr/0002-transaction-horizon.md` h
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, Uuid
+from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, Table, Text, Uuid
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import UserDefinedType
@@ -56,6 +56,18 @@ notifications = Table(
     Index("notifications_user_id_xid_index", "user_id", "xid", "seq"),
     Index("notifications_unread_index", "user_id", postgresql_where=sql("read_at IS NULL")),
     Index("notifications_created_at_index", "created_at", postgresql_using="brin"),
+)
+
+# The last event that each session's client has acted on, with its place in the stream (`app/ws/acknowledgements.py`).
+# Rewritten again and again in place: no index but the key, and room on each page for the next version of its rows.
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("session_id", Uuid, ForeignKey("sessions.id"), primary_key=True),
+    Column("event_id", Uuid, nullable=False),
+    Column("horizon", TransactionId, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": "70"},
 )
 
 # How far each durable consumer of the outbox has come, in commit-safe order.

@@ -7,7 +7,6 @@ from collections import deque
 from uuid import UUID
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
-from pydantic import ValidationError
 
 from app.core.actor import Actor
 from app.core.config import Settings
@@ -18,6 +17,8 @@ from app.services.notifications import tickets
 from app.services.users.sessions import LiveSessions
 from app.ws import protocol
 from app.ws.hub import Connection, Hub
+from app.ws.operations import Operations
+from app.ws.topics import Follower
 
 router = APIRouter()
 
@@ -49,7 +50,11 @@ async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
     # Nothing is awaited from the count to the joining, so sockets that open at once do not slip past it together.
     if hub.connections_of(actor.user_id) >= platform.settings.sockets_per_user:
         return await _refuse(socket, protocol.TOO_MANY_SOCKETS, "too many sockets of one user")
-    await _serve(socket, hub, Connection(actor, session_id), platform.settings)
+    connection = Connection(actor, session_id)
+    operations = Operations(
+        hub, socket.app.state.topics, socket.app.state.acknowledgements, connection, platform.settings
+    )
+    await _serve(socket, hub, connection, operations, platform.settings)
 
 
 async def _refuse(socket: WebSocket, code: int, reason: str) -> None:
@@ -77,13 +82,15 @@ def _origin_allowed(origin: str | None, settings: Settings) -> bool:
     return origin is None or settings.allows_origin(origin)
 
 
-async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:
+async def _serve(
+    socket: WebSocket, hub: Hub, connection: Connection, operations: Operations, settings: Settings
+) -> None:
     """Read and write until one side has had enough. The hub's first look puts the frame `ready` before all others."""
     hub.join(connection)
     closing = asyncio.create_task(_close_when_told(socket, connection))
     tasks = {
-        asyncio.create_task(_write(socket, hub, connection)),
-        asyncio.create_task(_read(socket, hub, connection, settings)),
+        asyncio.create_task(_write(socket, hub, connection, operations.follower)),
+        asyncio.create_task(_read(socket, connection, operations, settings)),
         closing,
     }
     try:
@@ -91,7 +98,7 @@ async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: 
         if connection.closing is not None:
             await asyncio.wait({closing})  # whatever ended first, the closing frame is still to go out
     finally:
-        hub.leave(connection)
+        operations.leave()
         await end(*tasks)
     for task in done:
         error = None if task.cancelled() else task.exception()
@@ -99,14 +106,20 @@ async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: 
             raise error
 
 
-async def _write(socket: WebSocket, hub: Hub, connection: Connection) -> None:
-    """Frames as they come. `send` waits while the reader does not read; the hub sees since when."""
+async def _write(socket: WebSocket, hub: Hub, connection: Connection, follower: Follower) -> None:
+    """Frames as they come, and what passes on topics when no other waits.
+
+    `send` waits while the reader does not read; the hub sees since when.
+    """
     while True:
         await connection.filled.wait()
         connection.filled.clear()
-        while connection.frames and connection.closing is None:
+        while connection.closing is None:
+            frame = connection.frames.popleft() if connection.frames else follower.take()
+            if frame is None:
+                break
             connection.stalled_since = time.monotonic()
-            await socket.send_text(connection.frames.popleft().decode())
+            await socket.send_text(frame.decode())
             connection.stalled_since = None
         hub.has_room_again(connection)
 
@@ -118,7 +131,7 @@ async def _close_when_told(socket: WebSocket, connection: Connection) -> None:
         await asyncio.wait_for(socket.close(code, "resume" if code == protocol.TOO_SLOW else None), _CLOSING_SECONDS)
 
 
-async def _read(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:
+async def _read(socket: WebSocket, connection: Connection, operations: Operations, settings: Settings) -> None:
     """Carry out the client's frames; too many of them, or too many that make no sense, close the socket."""
     recent: deque[float] = deque()
     errors = 0
@@ -129,34 +142,9 @@ async def _read(socket: WebSocket, hub: Hub, connection: Connection, settings: S
         recent.append(time.monotonic())
         while recent[0] < recent[-1] - 60:
             recent.popleft()
-        problem = await _carry_out(hub, connection, message.get("text"), settings)
+        problem = await operations.carry_out(message.get("text"))
         if problem is not None:
-            errors += 1
+            errors += problem["code"] in protocol.NONSENSE
             connection.push(problem)
         if errors > _ERRORS_FORGIVEN or len(recent) > settings.socket_frames_a_minute:
             return connection.close(protocol.ABUSE)
-
-
-async def _carry_out(hub: Hub, connection: Connection, text: str | None, settings: Settings) -> dict[str, str] | None:
-    if text is None or len(text) > settings.socket_frame_limit_bytes:
-        return protocol.error("frame_refused", "Frames are JSON text of a few kilobytes at most.")
-    try:
-        frame = protocol.ClientFrame.validate_json(text)
-    except ValidationError:
-        return protocol.error("frame_unknown", "The frame is not one of the documented operations.")
-    match frame:
-        case protocol.Ping():
-            connection.push({"type": "pong"})
-            return None
-        case protocol.Resume(after=after):
-            return await _resume(hub, connection, after)
-
-
-async def _resume(hub: Hub, connection: Connection, after: UUID) -> dict[str, str] | None:
-    try:
-        code = await hub.resume(connection, after)
-    except Problem:
-        # With live events only, the client would believe that it missed nothing: it has to come back and ask again.
-        connection.close(protocol.TRY_AGAIN)
-        return None
-    return protocol.error(code, "Fetch the lists anew; events go on live.") if code else None

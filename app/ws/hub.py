@@ -7,7 +7,7 @@ statement serves all connections that have something waiting.
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 from uuid import UUID
@@ -18,13 +18,13 @@ from pydantic_core import to_json
 from app.core.actor import Actor
 from app.core.database import Row
 from app.core.errors import Problem
-from app.core.tasks import end
+from app.core.tasks import end, for_ever
 from app.core.valkey import SESSIONS, STREAMS
 from app.kernel.events import envelope
 from app.kernel.platform import Platform
 from app.services.users.sessions import LiveSessions, living_sessions
 from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, look, resume_point
-from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, RESTARTING, TOO_SLOW
+from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, RESTARTING, TOO_SLOW, Ready, Resumed
 
 _log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Connection:
         self.position = Position((horizon, horizon, ()))
         self._resumed_after = seq
         self._say_ready()
-        self.push({"type": "resumed", "after": event_id})
+        self.push(Resumed(after=event_id).wire())
 
     @property
     def has_room(self) -> bool:
@@ -95,7 +95,7 @@ class Connection:
         """From now on every commit reaches the connection."""
         if not self._is_ready:
             self._is_ready = True
-            self.push({"type": "ready"})
+            self.push(Ready().wire())
 
 
 class Hub:
@@ -125,7 +125,7 @@ class Hub:
         here[STREAMS].append(self.look_for)
         here[SESSIONS].append(self.recheck)
         loops = (self._keep_looking, self._recheck, self._hear_of_events, self._hear_of_sessions, self._sweep)
-        self._tasks = [asyncio.create_task(_for_ever(loop)) for loop in loops]
+        self._tasks = [asyncio.create_task(for_ever(loop)) for loop in loops]
 
     async def stop(self) -> None:
         here = self._platform.valkey.here
@@ -293,13 +293,3 @@ class Hub:
                     stalled = connection.stalled_since
                     if stalled is not None and now - stalled > self._platform.settings.socket_stall_seconds:
                         connection.close(TOO_SLOW)
-
-
-async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run one of the hub's loops again if it breaks: without it the sockets would be open but dumb."""
-    while True:
-        try:
-            await loop()
-        except Exception:
-            _log.exception("hub_loop_broke")
-        await asyncio.sleep(0.5)

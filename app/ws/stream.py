@@ -16,6 +16,7 @@ from app.core.errors import Conflict
 from app.core.tasks import run_together
 from app.routers.dependencies import bearer_token
 from app.routers.problems import documented
+from app.ws import protocol
 from app.ws.endpoint import authenticate
 from app.ws.hub import Connection, Hub
 
@@ -56,9 +57,7 @@ class EventStream(Response):
             if self._last_event_id is not None:
                 code = await self._hub.resume(connection, self._last_event_id)
                 if code is not None:
-                    connection.push(
-                        {"type": "error", "code": code, "detail": "Fetch the lists anew; events go on live."}
-                    )
+                    connection.push(protocol.error(code))
             await self._run(receive, send)
         finally:
             self._hub.leave(connection)

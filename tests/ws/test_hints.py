@@ -1,6 +1,8 @@
 """A hint makes sockets hear sooner; no event depends on one, nor on Valkey being there (realtime.md: Socket)."""
 
 import asyncio
+import json
+import socket as sockets
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -40,9 +42,13 @@ class OwnValkey:
         options = ["--port", "0", "--unixsocket", str(self._address), "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL)
         until = time.monotonic() + 10
-        while not self._address.exists():
+        while not self._listens():
             assert time.monotonic() < until, "Valkey did not start"
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        with sockets.socket(sockets.AF_UNIX) as line:
+            return line.connect_ex(str(self._address)) == 0
 
     def stop(self) -> None:
         if self._process is not None:
@@ -175,3 +181,61 @@ async def test_a_crowd_that_asks_for_tickets_at_once_gets_them(
         assert {answer.status_code for answer in answers} == {201}
         client = app.app.state.platform.valkey.client
         await asyncio.gather(*(client.set(f"crowd:{number}", "x") for number in range(200)))
+
+
+async def test_while_valkey_is_away_a_topic_works_within_a_process_and_then_across_them_again(
+    configured: Settings, valkey: OwnValkey, world: World
+) -> None:
+    small = {"redis_url": valkey.url, "presence_seconds": 1.5, "topic_message_seconds": 0.05}
+    customer, request_id, [near, far] = await world.lead(buyers=2)
+    topic = f"service_request:{request_id}"
+    everybody = sorted(str(person.id) for person in (customer, near, far))
+    async with served(configured, **small) as here, served(configured, **small) as there:
+        customers, nears, fars = await here.open(customer), await here.open(near), await there.open(far)
+        sockets = (customers, nears, fars)
+        for socket in sockets:
+            await socket.send(json.dumps({"op": "subscribe", "topic": topic}))
+        for socket in sockets:
+            await until_online(socket, everybody)
+        typing = json.dumps({"op": "typing", "topic": topic})
+        # When Valkey stops
+        valkey.stop()
+        # Then those of one process still see each other
+        await nears.send(typing)
+        assert (await frame(customers))["user_id"] == str(near.id)
+        await until_online(customers, sorted(str(person.id) for person in (customer, near)))
+        # and a socket answers as before
+        await fars.send('{"op":"ping"}')
+        while (await frame(fars))["type"] != "pong":
+            pass
+        # When it comes back, empty
+        valkey.start()
+        # Then all see all again
+        await until_online(customers, everybody)
+        await until_typing(fars, customers, typing, str(far.id))
+        # and that it forgets everything once more heals by itself
+        async with Redis.from_url(valkey.url) as client:
+            await client.flushall()
+            async with asyncio.timeout(5):
+                while await client.zcard(f"presence:{topic}") != 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        for socket in sockets:
+            await socket.close()
+
+
+async def until_online(socket: ClientConnection, users: list[str]) -> None:
+    async with asyncio.timeout(10):
+        while (await frame(socket, 10)).get("online") != users:
+            pass
+
+
+async def until_typing(sender: ClientConnection, receiver: ClientConnection, typing: str, user_id: str) -> None:
+    """Type until it is heard: whatever is said before the others listen again is lost."""
+    async with asyncio.timeout(10):
+        while True:
+            await sender.send(typing)
+            try:
+                if (await frame(receiver, 0.2)).get("user_id") == user_id:
+                    return
+            except TimeoutError:
+                pass
