@@ -150,6 +150,13 @@ class Settings(BaseSettings):
     wallet_top_up_limit_minor: Count = 10_000_000_00
     debt_limit_minor: int = Field(5_000_00, ge=0)
     """How much an owner may owe in one currency: commission of cash jobs, refunds after the money was paid on."""
+    teams_per_owner: Count = 10
+    members_per_team: Count = 50
+    """Active members; whoever accepts an invitation to a full team is refused."""
+    team_invitations: Allowance = "50/day"
+    """How many one owner may send, to people who exist and to others."""
+    advertised_services_per_advertiser: Count = 200
+    """Those that are archived do not count."""
     work_order_commission_basis_points: int = Field(1_000, ge=0, le=10_000)
     """The platform's share of a work order's price, in hundredths of a percent; frozen when it is bought."""
     house_currency_commission_basis_points: int = Field(0, ge=0, le=10_000)

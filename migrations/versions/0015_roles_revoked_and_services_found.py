@@ -1,0 +1,49 @@
+"""Roles that are taken away or applied for anew, and the indexes behind the lists of applications and services."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+STATUS = "role_applications_status_known"
+REJECTION = "role_applications_rejection_has_reason"
+ENDING = "role_applications_ending_has_reason"
+ONE = "role_applications_one_for_each_role"
+
+
+def upgrade() -> None:
+    op.add_column("role_applications", sa.Column("status_reason", sa.Text(), nullable=True))
+    _check(STATUS, "status IN ('pending', 'approved', 'rejected', 'revoked', 'lapsed')")
+    _check(REJECTION, "status <> 'rejected' OR rejection_reason IS NOT NULL")
+    op.create_check_constraint(
+        op.f(ENDING), "role_applications", "status NOT IN ('revoked', 'lapsed') OR status_reason IS NOT NULL"
+    )
+    _one("status <> 'lapsed'")
+    op.create_index("role_applications_role_index", "role_applications", ["role", "status", "id"], unique=False)
+
+
+def downgrade() -> None:
+    op.drop_index("role_applications_role_index", table_name="role_applications")
+    # What the version before does not know goes the way of a rejection; what had lapsed for another try is gone.
+    op.execute("DELETE FROM role_applications WHERE status = 'lapsed'")
+    op.execute(
+        "UPDATE role_applications SET status = 'rejected', rejection_reason = status_reason WHERE status = 'revoked'"
+    )
+    _one("status IN ('pending', 'approved')")
+    op.drop_constraint(op.f(ENDING), "role_applications")
+    _check(REJECTION, "(status = 'rejected') = (rejection_reason IS NOT NULL)")
+    _check(STATUS, "status IN ('pending', 'approved', 'rejected')")
+    op.drop_column("role_applications", "status_reason")
+
+
+def _check(name: str, condition: str) -> None:
+    op.drop_constraint(op.f(name), "role_applications")
+    op.create_check_constraint(op.f(name), "role_applications", condition)
+
+
+def _one(condition: str) -> None:
+    op.drop_index(ONE, table_name="role_applications")
+    op.create_index(ONE, "role_applications", ["user_id", "role"], unique=True, postgresql_where=sa.text(condition))
