@@ -17,6 +17,7 @@ from app.core.tasks import end
 from app.edge import Edge
 from app.kernel.platform import open_platform
 from app.routers import (
+    advertised_services,
     aliases,
     auth,
     catalogue,
@@ -27,10 +28,12 @@ from app.routers import (
     payouts,
     problems,
     providers,
+    role_applications,
     sandbox,
     service_requests,
     staff,
     system,
+    teams,
 )
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
@@ -72,6 +75,9 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         files,
         catalogue,
         providers,
+        role_applications,
+        advertised_services,
+        teams,
         payments,
         payouts,
         invoices,

@@ -70,6 +70,10 @@ class ProviderName(StrEnum):
     RAZORPAY = "razorpay"
 
 
+_LISTS = frozenset({"allowed_origins", "secret_keys", "house_currencies"})
+"""Settings that are written as one line, separated by commas."""
+
+
 class Settings(BaseSettings):
     """One field per knob; the default is the value that the specification names."""
 
@@ -133,6 +137,8 @@ class Settings(BaseSettings):
     file_unattached_seconds: Seconds = 3600
 
     currency: str = "INR"
+    house_currencies: Annotated[tuple[str, ...], NoDecode] = ("GOLD",)
+    """Codes of currencies of the house, separated by commas; admins top them up, no payment provider does."""
     lead_fee_minor: int = Field(5000, ge=0)
     lead_cap: Count = 5
     lead_report_seconds: Seconds = 7 * 24 * 3600
@@ -144,6 +150,19 @@ class Settings(BaseSettings):
     wallet_top_up_limit_minor: Count = 10_000_000_00
     debt_limit_minor: int = Field(5_000_00, ge=0)
     """How much an owner may owe in one currency: commission of cash jobs, refunds after the money was paid on."""
+    teams_per_owner: Count = 10
+    members_per_team: Count = 50
+    """Active members; whoever accepts an invitation to a full team is refused."""
+    team_invitations: Allowance = "50/day"
+    """How many one owner may send, to people who exist and to others."""
+    team_invitations_pending: Count = 100
+    """How many of a team's may wait for an answer; further ones are not delivered."""
+    advertised_services_per_advertiser: Count = 200
+    """Those that are archived do not count."""
+    work_order_commission_basis_points: int = Field(1_000, ge=0, le=10_000)
+    """The platform's share of a work order's price, in hundredths of a percent; frozen when it is bought."""
+    house_currency_commission_basis_points: int = Field(0, ge=0, le=10_000)
+    """The same, where the price is in a currency of the house."""
 
     payment_provider: ProviderName = ProviderName.SANDBOX
     payments_per_payer: Allowance = "60/hour"
@@ -217,7 +236,7 @@ class Settings(BaseSettings):
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
         return {
             name: tuple(part.strip() for part in value.split(",") if part.strip())
-            if name in {"allowed_origins", "secret_keys"} and isinstance(value, str)
+            if name in _LISTS and isinstance(value, str)
             else value
             for name, value in values.items()
         }
@@ -274,6 +293,10 @@ class Settings(BaseSettings):
     def allows_origin(self, origin: str) -> bool:
         """Whether this origin, exactly as a browser names it, is the service's own or one that the settings allow."""
         return origin == origin_of(self.public_url) or origin in self.allowed_origins
+
+    def knows_currency(self, currency: str) -> bool:
+        """Whether prices and wallets may be in this currency: the platform's own, or one of the house."""
+        return currency == self.currency or currency in self.house_currencies
 
     @property
     def shows_sent_messages(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from app.core.errors import Conflict, Problem
+from app.core.errors import Conflict, Problem, Unprocessable
 
 PLATFORM: Final = UUID(int=0)
 """Owner of the platform's own accounts."""
@@ -28,6 +28,10 @@ def decimal(amount_minor: int) -> str:
 
 class InsufficientFunds(Conflict):
     code, title = "insufficient_funds", "The wallet does not hold enough."
+
+
+class UnknownCurrency(Unprocessable):
+    code, title = "unknown_currency", "Neither the platform's own currency nor one of the house."
 
 
 class MoneyMovedBefore(Problem):

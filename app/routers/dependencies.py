@@ -104,6 +104,7 @@ SignedIn = Annotated[
     Actor, Depends(_Bearer(scheme_name="bearer", description="The access token of `/auth/login`.", auto_error=False))
 ]
 Provider = Annotated[Actor, Depends(_holding(Role.PROVIDER))]
+Advertiser = Annotated[Actor, Depends(_holding(Role.ADVERTISER))]
 Admin = Annotated[Actor, Depends(_holding(Role.ADMIN))]
 Reviewer = Annotated[Actor, Depends(_holding(Role.MANAGER, Role.ADMIN))]
 SupportOrAdmin = Annotated[Actor, Depends(_holding(Role.SUPPORT, Role.ADMIN))]

@@ -1,4 +1,4 @@
-"""The signed-in account: profile, contacts, applications, feed."""
+"""The signed-in account: profile, contacts, wallet, feed."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,11 +6,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query, status
 from fastapi.responses import StreamingResponse
 
-from app.routers.dependencies import OnlyOnce, Provider, Reading, SignedIn, ThePlatform, Writing
+from app.routers.dependencies import Provider, Reading, SignedIn, ThePlatform, Writing
 from app.routers.problems import documented
 from app.schemas.base import Done, Page
 from app.schemas.notifications import Feed, FeedPage, Read
-from app.schemas.providers import ApplyAsProvider, OfferServices, ProviderProfile, UpdateProvider
+from app.schemas.providers import OfferServices, ProviderProfile, UpdateProvider
 from app.schemas.users import ChangeContact, ConfirmContact, UpdateProfile, User
 from app.schemas.wallets import ExportStatement, RequestedStatement, Wallet, WalletEntry, WalletPage
 from app.services.notifications import feed
@@ -46,14 +46,6 @@ async def change_contact(body: ChangeContact, session: Writing, actor: SignedIn,
 async def confirm_contact(body: ConfirmContact, session: Writing, actor: SignedIn, platform: ThePlatform) -> User:
     """Put the new email or phone in force; other sessions end."""
     return await accounts.confirm_contact(session, platform, actor, body)
-
-
-@router.post("/me/applications", status_code=status.HTTP_201_CREATED, responses=documented(401, 409))
-async def apply(
-    body: ApplyAsProvider, session: Writing, actor: SignedIn, platform: ThePlatform, once: OnlyOnce
-) -> ProviderProfile:
-    """Apply for a role; the region's manager decides."""
-    return await once(lambda: onboarding.apply(session, platform, actor, body))
 
 
 @router.get("/me/provider", responses=documented(401, 404))

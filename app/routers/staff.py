@@ -14,7 +14,7 @@ from app.schemas.users import UserState
 from app.schemas.wallets import TopUp, Wallet
 from app.services.regions import administration
 from app.services.service_requests import queries as service_requests
-from app.services.users import accounts
+from app.services.users import accounts, support
 from app.services.users.lifecycle import Action
 from app.services.wallets import wallets
 
@@ -45,6 +45,20 @@ async def reinstate(user_id: UUID, session: Writing, actor: Admin) -> UserState:
 async def ban(user_id: UUID, body: Reason, session: Writing, actor: Admin) -> UserState:
     """For good."""
     return await accounts.decide(session, actor, user_id, Action.BAN, body.reason)
+
+
+@router.post("/users/{user_id}/appoint-support", responses=documented(401, 403, 404))
+async def appoint_support(user_id: UUID, body: Reason, session: Writing, actor: Admin) -> Done:
+    """Make the account support; nobody does so to themselves."""
+    await support.appoint(session, actor, user_id, body.reason)
+    return Done()
+
+
+@router.post("/users/{user_id}/dismiss-support", responses=documented(401, 403, 404))
+async def dismiss_support(user_id: UUID, body: Reason, session: Writing, actor: Admin) -> Done:
+    """Take the role away again, at once; the reason is shown to the account's owner."""
+    await support.dismiss(session, actor, user_id, body.reason)
+    return Done()
 
 
 @router.post("/users/{user_id}/top-ups", status_code=status.HTTP_201_CREATED, responses=_ACTION)

@@ -9,10 +9,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.core.actor import Actor
 from app.core.config import settings
 from app.core.database import Session, Statement, refuse_violation
-from app.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
+from app.core.errors import NotFound, Unprocessable
 from app.core.valkey import SESSIONS
 from app.kernel import files
-from app.kernel.events import emit
 from app.kernel.platform import Platform
 from app.models.files import FilePurpose
 from app.models.providers import ProviderStatus, provider_services, providers
@@ -23,14 +22,7 @@ from app.services.providers import queries
 from app.services.providers.events import ReapplicationRefused
 from app.services.providers.lifecycle import LIFECYCLE, Action
 from app.services.regions import queries as regions
-
-
-class AlreadyApplied(Conflict):
-    code, title = "already_applied", "You have applied before; the application is pending or approved."
-
-
-class PreviouslyRejected(Conflict):
-    code, title = "previously_rejected", "An application of this account was turned down before."
+from app.services.users.applications import AlreadyApplied, PreviouslyRejected, tell_of_reapplication
 
 
 class UnknownService(Unprocessable):
@@ -83,7 +75,8 @@ async def apply(session: Session, platform: Platform, actor: Actor, wanted: Appl
     before = await session.scalar(_STATUS, provider_id=actor.user_id)
     if before in {ProviderStatus.REJECTED, ProviderStatus.BANNED}:
         await session.close()  # nobody may hold one connection while waiting for another
-        await _tell_managers(platform, actor.user_id)
+        event, reviewed = ReapplicationRefused(provider_id=actor.user_id), ("provider", actor.user_id)
+        await tell_of_reapplication(platform, event, reviewed, _REVIEWERS, {"provider_id": actor.user_id})
         raise PreviouslyRejected()
     await LIFECYCLE.create(
         session,
@@ -101,18 +94,6 @@ async def apply(session: Session, platform: Platform, actor: Actor, wanted: Appl
     await session.execute(_OFFER, provider_id=actor.user_id, service_ids=wanted.service_ids)
     await files.attach(session, actor, wanted.document_ids, FilePurpose.DOCUMENT, ("provider", actor.user_id))
     return await queries.profile(session, actor.user_id)
-
-
-async def _tell_managers(platform: Platform, provider_id: UUID) -> None:
-    """In a transaction of its own, because the refusal rolls the caller's back; seldom, however often one tries."""
-    try:
-        await platform.limits.hit(platform.settings.reapplication_notices, "reapplication", str(provider_id))
-    except TooManyRequests:
-        return
-    async with platform.database.write() as session:
-        managers = [row["user_id"] for row in await session.all(_REVIEWERS, provider_id=provider_id)]
-        event = ReapplicationRefused(provider_id=provider_id)
-        await emit(session, event, subject_type="provider", subject_id=provider_id, to=managers)
 
 
 async def update_profile(session: Session, actor: Actor, wanted: UpdateProvider) -> ProviderProfile:

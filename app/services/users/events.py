@@ -74,3 +74,24 @@ class Reinstated(Event):
     messages: ClassVar = {"en": "Your account is active again.", "hi": "आपका खाता फिर से सक्रिय है।"}
     mailed: ClassVar = True
     user_id: UUID
+
+
+class SupportAppointed(Event):
+    name: ClassVar = "auth.support_appointed"
+    messages: ClassVar = {
+        "en": "Your account belongs to support now.",
+        "hi": "आपका खाता अब सहायता दल का है।",
+    }
+    mailed: ClassVar = True
+    user_id: UUID
+
+
+class SupportDismissed(Event):
+    name: ClassVar = "auth.support_dismissed"
+    messages: ClassVar = {
+        "en": "Your account does not belong to support any more: {reason}",
+        "hi": "आपका खाता अब सहायता दल का नहीं है: {reason}",
+    }
+    mailed: ClassVar = True
+    user_id: UUID
+    reason: str

@@ -22,6 +22,7 @@ from app.core.actor import Actor
 from app.core.config import settings
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import NotFound, Unprocessable
+from app.core.money import UnknownCurrency
 from app.core.pagination import decode, next_cursor
 from app.kernel import ledger
 from app.kernel.events import emit
@@ -113,7 +114,12 @@ async def statement(session: ReadSession, owner_id: UUID, wanted: WalletPage) ->
 
 
 async def top_up(session: Session, actor: Actor, user_id: UUID, wanted: TopUp) -> Wallet:
-    """An admin books money in that arrived outside of any payment provider. `NotFound`, `TopUpTooLarge`."""
+    """An admin books money in that arrived outside of any payment provider.
+
+    `NotFound`, `TopUpTooLarge`, `UnknownCurrency`.
+    """
+    if not settings().knows_currency(wanted.currency):
+        raise UnknownCurrency()
     if wanted.amount_minor > settings().wallet_top_up_limit_minor:
         raise TopUpTooLarge(limit_minor=settings().wallet_top_up_limit_minor)
     if not await session.scalar(_EXISTS, user_id=user_id):

@@ -1,0 +1,22 @@
+"""Which advertised services can be bought (work-orders.md)."""
+
+from sqlalchemy import and_, exists
+
+from app.kernel.lifecycle import ACTOR, constant
+from app.models.advertised_services import AdvertisedServiceStatus, advertised_services
+from app.models.users import Role, UserStatus, user_roles, users
+
+is_advertiser = advertised_services.c.advertiser_id == ACTOR
+is_on_sale = and_(
+    # Word for word the predicate of the indexes on what is active: only so does the planner use them.
+    advertised_services.c.status == constant(AdvertisedServiceStatus.ACTIVE),
+    exists()
+    .where(
+        users.c.id == advertised_services.c.advertiser_id,
+        users.c.status == constant(UserStatus.ACTIVE),
+        user_roles.c.user_id == advertised_services.c.advertiser_id,
+        user_roles.c.role == constant(Role.ADVERTISER),
+    )
+    .correlate_except(users, user_roles),
+)
+"""It is active, and so is its advertiser, who still holds the role: one who was suspended or lost it sells nothing."""
