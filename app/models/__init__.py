@@ -3,6 +3,7 @@
 from app.models import (
     audit,
     catalogue,
+    chats,
     deadlines,
     events,
     files,
@@ -22,6 +23,7 @@ from app.models.base import metadata
 __all__ = [
     "audit",
     "catalogue",
+    "chats",
     "deadlines",
     "events",
     "files",

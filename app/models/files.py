@@ -14,6 +14,7 @@ class UploadPurpose(StrEnum):
     PROOF = "proof"
     PHOTO = "photo"
     DOCUMENT = "document"
+    CHAT_IMAGE = "chat_image"
 
 
 class FilePurpose(StrEnum):
@@ -22,6 +23,7 @@ class FilePurpose(StrEnum):
     PROOF = "proof"
     PHOTO = "photo"
     DOCUMENT = "document"
+    CHAT_IMAGE = "chat_image"
     INVOICE = "invoice"
     STATEMENT = "statement"
 
