@@ -16,6 +16,7 @@ from app.services.invoices import rendering
 from app.services.providers import onboarding
 from app.services.regions import administration as regions
 from app.services.service_requests.events import LeadPurchased
+from tests.chats.steps import asked, report_of
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
@@ -109,6 +110,9 @@ async def set_stage(world: World) -> Stage:
         invoice = await invoicing.document(session, LeadPurchased.name, UUID(leads[0]))
     assert invoice is not None
     await rendering.render(world.platform, invoice.id)
+    chat = await asked(world, customer, provider)
+    sent = [await chat.say(person) for person in (provider, customer, provider, customer)]
+    report = await report_of(chat, customer, sent[0])
     stage = Stage(customer, [customer, winner, admin, provider, manager, support, victims[1], None])
     stage.ids = {
         "request_id": [completed, *requests],
@@ -121,6 +125,9 @@ async def set_stage(world: World) -> Stage:
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
         "region_id": [str(world.region_id)],
+        "conversation_id": [chat.id],
+        "message_id": [message["id"] for message in sent],
+        "report_id": [report],
         "payment_id": [payment["id"] for payment in payments],
         "provider": ["sandbox"],
         "code": ["not_found", "validation_failed"],
