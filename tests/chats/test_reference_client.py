@@ -89,7 +89,7 @@ class Client:
         self._moved(key, str(self.person.id), answer["read_number"])
 
     def deleted(self, key: str, number: int) -> None:
-        gone = {"text": None, "image_ids": [], "deleted": True}
+        gone: dict[str, Any] = {"text": None, "image_ids": [], "deleted": True}
         self.messages[key][number] |= gone
         if self.conversations[key]["last_message"]["number"] == number:
             self.conversations[key]["last_message"] |= gone
@@ -98,7 +98,7 @@ class Client:
         key = event["conversation_id"]
         if key not in self.conversations:
             about = {name: event[name] for name in ("subject_type", "subject_id", "counterpart_id")}
-            fresh = {"participants": [], "last_message": None, "unread_count": 0, "deleted_at": None}
+            fresh: dict[str, Any] = {"participants": [], "last_message": None, "unread_count": 0, "deleted_at": None}
             self.conversations[key] = {"id": key, "created_at": event["conversation_created_at"]} | about | fresh
         self.conversations[key]["contacts_open"] = event["contacts_open"]
         self._meet(key, event["participants"])
