@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Select,
     Uuid,
     and_,
@@ -59,31 +60,29 @@ _last = messages.alias("last_message")
 _mine = conversation_participants.alias("mine")
 
 
-def _participants(contacts_open: ColumnElement[bool]) -> ColumnElement[Any]:
-    everybody = conversation_participants.c
-    name = case((or_(contacts_open, everybody.role != access.PARTY), users.c.name), else_=null())
+def participants(rows: FromClause, contacts_open: ColumnElement[bool]) -> Select[Any]:
+    """Rows of participants as one list of `Participant`; parties have no name until contacts are open."""
+    name = case((or_(contacts_open, rows.c.role != access.PARTY), users.c.name), else_=null())
     one = func.jsonb_build_object(
-        "user_id", everybody.user_id, "name", name, "role", everybody.role, "read_number", everybody.read_number
+        "user_id", rows.c.user_id, "name", name, "role", rows.c.role, "read_number", rows.c.read_number
     )
-    return (
-        select(func.jsonb_agg(one))
-        .select_from(conversation_participants.join(users, users.c.id == everybody.user_id))
-        .where(everybody.conversation_id == literal_column("conversations.id", Uuid))
-        .scalar_subquery()
-    )
+    return select(func.jsonb_agg(one)).select_from(rows.join(users, users.c.id == rows.c.user_id))
 
 
 @cache
 def _shown() -> Select[Any]:
     """Conversations with their newest message, joined to the actor's own row as a participant, if there is one."""
     contacts_open = access.contacts_open(access.STORED)
+    everybody = participants(conversation_participants, contacts_open).where(
+        conversation_participants.c.conversation_id == literal_column("conversations.id", Uuid)
+    )
     return (
         select(
             *(conversations.c[name] for name in ("subject_type", "subject_id", "counterpart_id", "created_at")),
             conversations.c.id.label("conversation_id"),
             conversations.c.deleted_at.label("conversation_deleted_at"),
             contacts_open.label("contacts_open"),
-            _participants(contacts_open).label("participants"),
+            everybody.scalar_subquery().label("participants"),
             func.coalesce(_mine.c.unread_count, literal_column("0")).label("unread_count"),
             access.is_staff.label("for_staff"),
             *(_last.c[name].label(f"last_{name}") for name in MESSAGE_COLUMNS),
@@ -106,7 +105,6 @@ def _conversation(row: Row) -> Conversation:
         {
             "id": row["conversation_id"],
             **{name: row[name] for name in Conversation.model_fields if name in row and name != "id"},
-            "participants": row["participants"] or [],
             "last_message": None if last["id"] is None else message(last, for_staff=row["for_staff"]),
             "deleted_at": row["conversation_deleted_at"],
         }

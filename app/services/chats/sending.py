@@ -25,7 +25,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.selectable import CTE
 
@@ -39,7 +38,6 @@ from app.kernel.lifecycle import ACTOR, constant
 from app.kernel.platform import Platform
 from app.models.chats import conversation_participants, conversations, messages
 from app.models.files import FilePurpose, files
-from app.models.users import users
 from app.schemas.chats import Message, SendMessage
 from app.services.chats import access, masking, reading
 from app.services.chats.events import MessageSent
@@ -148,15 +146,6 @@ def _touched(message: CTE, everybody: CTE) -> CTE:
     )
 
 
-def participants_as_json(source: Any, contacts_open: ColumnElement[bool]) -> ColumnElement[Any]:
-    """Rows of participants as a list of `Participant`; parties have no name until contacts are open."""
-    name = case((or_(contacts_open, source.c.role != access.PARTY), users.c.name), else_=null())
-    one = func.jsonb_build_object(
-        "user_id", source.c.user_id, "name", name, "role", source.c.role, "read_number", source.c.read_number
-    )
-    return func.coalesce(func.jsonb_agg(one), cast(literal_column("'[]'"), JSONB))
-
-
 @cache
 def _send() -> Statement:
     old = locked()
@@ -197,11 +186,7 @@ def _send() -> Statement:
         .cte("used")
     )
     touched = _touched(message, everybody)
-    people = (
-        select(participants_as_json(touched, decided.c.contacts_open))
-        .select_from(touched.join(users, users.c.id == touched.c.user_id).join(decided, true()))
-        .scalar_subquery()
-    )
+    people = reading.participants(touched, decided.c.contacts_open).scalar_subquery()
     payload = {name: decided.c[name] for name in ("subject_type", "subject_id", "counterpart_id", "contacts_open")} | {
         name: message.c[name] for name in ("conversation_id", "number", "sender_id", "text", "image_ids")
     }
