@@ -37,6 +37,9 @@ GENEROUS = {
     "LOCALBAZAAR_PAYMENTS_PER_PAYER": "100000/minute",
     "LOCALBAZAAR_STATEMENT_DOCUMENTS": "100000/minute",
     "LOCALBAZAAR_TEAM_INVITATIONS": "100000/minute",
+    "LOCALBAZAAR_MESSAGES_PER_USER": "100000/minute",
+    "LOCALBAZAAR_CONVERSATIONS_PER_USER": "100000/minute",
+    "LOCALBAZAAR_MESSAGE_REPORTS_PER_USER": "100000/minute",
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""

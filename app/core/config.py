@@ -147,6 +147,12 @@ class Settings(BaseSettings):
     matching_providers_notified: Count = 200
     region_reach_metres: Count = 50_000
     """How far from the nearest region's centre a request or a provider may be."""
+    messages_per_user: Allowance = "60/minute"
+    """How many messages somebody may send in all conversations."""
+    conversations_per_user: Allowance = "60/hour"
+    """How often somebody may open a conversation, a new one or one that there is."""
+    message_reports_per_user: Allowance = "20/hour"
+    """How many messages somebody may report."""
     wallet_top_up_limit_minor: Count = 10_000_000_00
     debt_limit_minor: int = Field(5_000_00, ge=0)
     """How much an owner may owe in one currency: commission of cash jobs, refunds after the money was paid on."""

@@ -36,8 +36,9 @@ class UnknownFile(Unprocessable):
     code, title = "unknown_file", "One of these files is not yours, has another purpose, or is in use already."
 
 
-# Photos are shown to providers who must not know yet where the customer lives; proofs are kept as they were made.
-_REWRITTEN: Final = frozenset({FilePurpose.PHOTO})
+# Photos are shown to providers who must not know yet where the customer lives, and images of a chat to whoever takes
+# part; proofs are kept as they were made.
+_REWRITTEN: Final = frozenset({FilePurpose.PHOTO, FilePurpose.CHAT_IMAGE})
 
 _unattached = files.c.subject_id.is_(None)
 # One owner's uploads queue up here, so that each is counted by the next.

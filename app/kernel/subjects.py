@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    true,
 )
 
 from app.core.actor import Actor
@@ -27,6 +29,22 @@ from app.core.database import ReadSession, Statement
 from app.kernel.transitions import Columns, constants
 from app.models.files import FilePurpose
 from app.models.ledger import AccountKind, accounts
+
+Reader = ColumnElement[bool] | Callable[[], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How people talk about a subject (`services/chats`). As it stands: all its parties together, contacts open."""
+
+    host: Callable[[Columns], ColumnElement[Any]] | None = None
+    """The one who talks with each counterpart apart from the others, who must not read each other."""
+    counterpart: Callable[[Columns, ColumnElement[Any]], ColumnElement[bool]] | None = None
+    """With a host: whether somebody may be a counterpart, for a row and a user id."""
+    contacts_open: Callable[[Columns, ColumnElement[Any]], ColumnElement[bool]] = lambda *_: true()
+    """Whether contact details may be exchanged, for a row and the id of the counterpart (NULL without a host)."""
+    region: Callable[[Columns], ColumnElement[Any]] = lambda row: row.region_id
+    """The region whose managers may look on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +62,16 @@ class Subject:
 
     name: str
     table: Table
-    readers: Mapping[FilePurpose, ColumnElement[bool]]
+    readers: Mapping[FilePurpose, Reader]
+    """A condition, or what makes it when it is first asked for: where it depends on what other nouns declare."""
     closed: frozenset[StrEnum] = frozenset()
     """For a noun with an escrow: the final statuses, in which nothing may be held any more (`kernel/books.py`)."""
     parties: Callable[[Columns], Select[Any]] | None = None
     """Who takes part in it, as a SELECT of user ids for a row: they talk about it and follow it live, staff do not."""
     located: Located | None = None
     """Whose live position the parties see; nobody's, unless declared."""
+    conversation: Conversation | None = None
+    """For what its parties may talk about."""
 
 
 class Party(NamedTuple):
@@ -60,21 +81,22 @@ class Party(NamedTuple):
     is_located: bool
 
 
-_statements: Final[dict[tuple[str, FilePurpose], Statement]] = {}
+_readers: Final[dict[tuple[str, FilePurpose], tuple[Table, Reader]]] = {}
 _parties: Final[dict[str, Statement]] = {}
 _held_after_the_end: Final[dict[str, Statement]] = {}
+_talked_about: Final[dict[str, Subject]] = {}
 
 
 def register(subject: Subject) -> None:
     """Declare a subject, beside its lifecycle."""
     if subject.closed:
         _held_after_the_end[subject.name] = _held(subject)
+    if subject.conversation is not None:
+        _talked_about[subject.name] = subject
     if subject.parties is not None:
         _parties[subject.name] = _of_many(subject, subject.parties)
     for purpose, condition in subject.readers.items():
-        _statements[subject.name, purpose] = Statement(
-            select(condition).where(subject.table.c.id == bindparam("subject_id", type_=Uuid))
-        )
+        _readers[subject.name, purpose] = subject.table, condition
 
 
 def _of_many(subject: Subject, parties: Callable[[Columns], Select[Any]]) -> Statement:
@@ -117,11 +139,25 @@ def held_after_the_end() -> Mapping[str, Statement]:
     return _held_after_the_end
 
 
+def talked_about() -> Mapping[str, Subject]:
+    """The kinds of subjects that people may talk about, by name."""
+    return _talked_about
+
+
+@cache
+def _reading(subject_type: str, purpose: FilePurpose) -> Statement | None:
+    if (subject_type, purpose) not in _readers:
+        return None
+    table, condition = _readers[subject_type, purpose]
+    allowed = condition() if callable(condition) else condition
+    return Statement(select(allowed).where(table.c.id == bindparam("subject_id", type_=Uuid)))
+
+
 async def may_read(
     session: ReadSession, actor: Actor, subject_type: str, subject_id: UUID, purpose: FilePurpose
 ) -> bool:
     """Whether the actor may open files of this purpose that are attached to the subject: denied unless declared."""
-    statement = _statements.get((subject_type, purpose))
+    statement = _reading(subject_type, purpose)
     if statement is None:
         return False
     values = statement.known(subject_id=subject_id, actor_id=actor.id, actor_roles=list(actor.roles))

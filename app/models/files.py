@@ -14,6 +14,7 @@ class UploadPurpose(StrEnum):
     PROOF = "proof"
     PHOTO = "photo"
     DOCUMENT = "document"
+    CHAT_IMAGE = "chat_image"
     EVIDENCE = "evidence"
 
 
@@ -23,6 +24,7 @@ class FilePurpose(StrEnum):
     PROOF = "proof"
     PHOTO = "photo"
     DOCUMENT = "document"
+    CHAT_IMAGE = "chat_image"
     EVIDENCE = "evidence"
     INVOICE = "invoice"
     STATEMENT = "statement"

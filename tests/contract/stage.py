@@ -17,6 +17,7 @@ from app.services.providers import onboarding
 from app.services.regions import administration as regions
 from app.services.service_requests.events import LeadPurchased
 from tests.advertised_services.steps import offer
+from tests.chats.steps import asked, report_of
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
 from tests.role_applications.steps import applied, decide
@@ -117,6 +118,9 @@ async def set_stage(world: World) -> Stage:
     candidates = [await applied(victims[place], "driver") for place in range(3)]
     for candidate, action in zip(candidates, ("approve", "reject"), strict=False):
         await decide(admin, candidate, action)
+    chat = await asked(world, customer, provider)
+    sent = [await chat.say(person) for person in (provider, customer, provider, customer)]
+    report = await report_of(chat, customer, sent[0])
     stage = Stage(customer, [customer, winner, *advertisers, admin, provider, manager, support, victims[1], None])
     stage.ids = {
         "request_id": [completed, *requests],
@@ -133,6 +137,9 @@ async def set_stage(world: World) -> Stage:
         "membership_id": memberships,
         "advertised_service_id": [service["id"] for service in offered],
         "region_id": [str(world.region_id)],
+        "conversation_id": [chat.id],
+        "message_id": [message["id"] for message in sent],
+        "report_id": [report],
         "payment_id": [payment["id"] for payment in payments],
         "provider": ["sandbox"],
         "code": ["not_found", "validation_failed"],

@@ -45,6 +45,12 @@ ROUTES: dict[tuple[str, str], tuple[frozenset[Role], Any]] = {
     ("POST", "/api/v1/admin/payouts/{object_id}/fail"): (ADMIN, REASON),
     ("POST", "/api/v1/admin/payouts/{object_id}/return"): (ADMIN, REASON),
     ("GET", "/api/v1/admin/invoices"): (SUPPORT, None),
+    ("GET", "/api/v1/admin/conversations"): (STAFF, None),
+    ("POST", "/api/v1/admin/conversations/{object_id}/join"): (STAFF, None),
+    ("GET", "/api/v1/admin/message-reports"): (STAFF, None),
+    ("GET", "/api/v1/admin/message-reports/{object_id}"): (STAFF, None),
+    ("POST", "/api/v1/admin/message-reports/{object_id}/dismiss"): (STAFF, REASON),
+    ("POST", "/api/v1/admin/message-reports/{object_id}/uphold"): (STAFF, REASON),
     ("GET", "/api/v1/applications"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/approve"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/reject"): (REVIEWER, REASON),
@@ -107,7 +113,7 @@ def routes_of(module: Any) -> set[tuple[str, str]]:
 def test_the_matrix_knows_every_staff_route() -> None:
     documented = create_app().openapi()["paths"]
     below = {
-        (method.upper(), re.sub("{(payment|payout|application)_id}", "{object_id}", path))
+        (method.upper(), re.sub("{(payment|payout|application|conversation|report)_id}", "{object_id}", path))
         for path, methods in documented.items()
         if path.startswith(("/api/v1/admin/", "/api/v1/applications", "/api/v1/role-applications"))
         for method in methods

@@ -70,6 +70,18 @@ def within_budget(provider: Columns, fee: ColumnElement[int]) -> ColumnElement[b
     return or_(budget.is_(None), spent_in_a_week(provider.id) + fee <= budget)
 
 
+def has_bought(request: Columns, user_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The user has paid for the request's contacts, whatever became of the fee."""
+    bought = exists().where(lead_purchases.c.service_request_id == request.id, lead_purchases.c.provider_id == user_id)
+    return bought.correlate_except(lead_purchases)
+
+
+def may_ask(request: Columns, user_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The user has bought the lead, or could still: a provider who matches while the request is open."""
+    matching = exists().where(providers.c.id == user_id, matches(request)).correlate_except(providers)
+    return or_(has_bought(request, user_id), and_(request.status == any_(constants(OPEN_STATUSES)), matching))
+
+
 actor_matches = exists().where(providers.c.id == ACTOR, matches(service_requests.c)).correlate_except(providers)
 actor_within_budget = (
     exists()

@@ -300,5 +300,8 @@ subjects.register(
             FilePurpose.PROOF: access.is_customer | access.is_winner | access.is_staff,
         },
         parties=_to_customer_and_purchasers,
+        conversation=subjects.Conversation(
+            host=_to_customer, counterpart=access.may_ask, contacts_open=access.has_bought
+        ),
     )
 )
