@@ -23,6 +23,7 @@ from app.routers import (
     files,
     invoices,
     me,
+    notifications,
     payments,
     payouts,
     problems,
@@ -65,6 +66,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
     for module in (
         service_requests,
         me,
+        notifications,
         auth,
         files,
         catalogue,

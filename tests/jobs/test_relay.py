@@ -16,7 +16,7 @@ from app.core.config import Settings
 from app.core.database import Database, Statement
 from app.core.tasks import end
 from app.jobs import relay
-from app.kernel.events import Event, emit
+from app.kernel.events import MAILED, Event, emit
 from app.kernel.platform import Platform
 from tests.support.world import World
 
@@ -28,7 +28,7 @@ class Noted(Event):
 
     name: ClassVar = "test.noted"
     messages: ClassVar = {"en": "Noted."}
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
     user_id: UUID
 
 
@@ -41,7 +41,6 @@ class Unnoted(Event):
 @pytest.fixture(autouse=True)
 async def _nothing_before(platform: Platform, world: World) -> AsyncIterator[None]:
     """What other tests left to relay is relayed, and their jobs and ours are not carried out."""
-    relay._mailed.cache_clear()
     while await relay.relay_batch(platform):
         pass
     await world.execute("DELETE FROM pgqueuer")
