@@ -60,7 +60,7 @@ async def read(session: ReadSession, actor: Actor) -> Preferences:
     rows = await session.all(_CHOSEN, user_id=actor.user_id)
     chosen = {(row["family"], row["channel"]): row["wanted"] for row in rows}
     families: defaultdict[str, list[ChannelPreference]] = defaultdict(list)
-    for (family, channel), choice in _choices().items():
+    for (family, channel), choice in sorted(_choices().items()):
         families[family].append(
             ChannelPreference(
                 channel=channel,
@@ -72,7 +72,7 @@ async def read(session: ReadSession, actor: Actor) -> Preferences:
     return Preferences(
         families=[
             FamilyPreferences(family=family, title=title(family, actor.language), channels=channels)
-            for family, channels in sorted(families.items())
+            for family, channels in families.items()
         ]
     )
 
