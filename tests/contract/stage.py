@@ -18,6 +18,7 @@ from app.services.regions import administration as regions
 from app.services.service_requests.events import LeadPurchased
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
+from tests.support.fake_push import Browser, PushService
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
@@ -91,6 +92,7 @@ async def set_stage(world: World) -> Stage:
     await winner.post(f"/api/v1/leads/{leads[0]}/report", PURCHASE)
     feed = (await customer.get("/api/v1/notifications")).json()["items"]
     sessions = (await customer.get("/api/v1/auth/sessions")).json()
+    device = await _registered_browser(customer)
     suspended, provider_suspended = await world.person(), await world.provider()
     for path, person in (("admin/users", suspended), ("providers", provider_suspended)):
         await admin.post(f"/api/v1/{path}/{person.id}/suspend", {"reason": "for the test"})
@@ -120,12 +122,15 @@ async def set_stage(world: World) -> Stage:
         "invoice_id": [str(invoice.id)],
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
+        "device_id": [device],
         "region_id": [str(world.region_id)],
         "payment_id": [payment["id"] for payment in payments],
         "provider": ["sandbox"],
         "code": ["not_found", "validation_failed"],
     }
     stage.body = {
+        "endpoint": "https://fcm.googleapis.com/fcm/send/abc",
+        "family": "service_request",
         "service_id": str(world.services["plumbing"]),
         "service_ids": [str(world.services["plumbing"])],
         "photo_ids": [photo],
@@ -151,3 +156,11 @@ async def set_stage(world: World) -> Stage:
         "refresh_token": customer.refresh_token,
     }
     return stage
+
+
+async def _registered_browser(person: Person) -> str:
+    """The id of a device that somebody has registered."""
+    subscription = Browser(PushService(), "https://fcm.googleapis.com").subscription
+    answer = await person.post("/api/v1/me/devices", subscription)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
