@@ -160,3 +160,15 @@ async def test_what_breaks_in_the_relay_does_not_end_it(platform: Platform, monk
         while not await mails(platform):  # noqa: ASYNC110  (a poll is simpler here)
             await asyncio.sleep(0.05)
     await end(task)
+
+
+async def test_a_batch_with_too_many_recipients_is_relayed_in_parts_and_nothing_twice(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_RECIPIENTS", 5)
+    crowds = [[uuid4() for _ in range(count)] for count in (3, 2, 1, 9, 1)]
+    for crowd in crowds:
+        await note(platform.database, *crowd)
+    # what comes first goes in any case, and then as much as fits
+    assert [await relay.relay_batch(platform) for _ in range(5)] == [2, 1, 1, 1, 0]
+    assert await mails(platform) == {str(user): 1 for crowd in crowds for user in crowd}
