@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from app.core.money import InsufficientFunds
 from app.kernel import ledger
 from app.kernel.platform import Platform
 from app.kernel.transitions import IllegalTransition
@@ -278,6 +279,6 @@ async def test_what_the_database_writes_about_a_wallet_is_what_the_event_declare
 async def test_refused_entries_tell_nothing(world: World, platform: Platform) -> None:
     source, target = ledger.wallet(uuid4(), "INR"), ledger.platform(AccountKind.FEES, "INR")
     async with world.unchanged(), platform.database.write() as session:
-        with pytest.raises(ledger.InsufficientFunds):
+        with pytest.raises(InsufficientFunds):
             await ledger.transfer(session, "too much", source, target, 1)
         await session.close()
