@@ -27,7 +27,7 @@ PAYLOAD_LIMIT_BYTES: Final = 4096 - 86 - 17
 ENDPOINT_LIMIT: Final = 2000
 
 _SHAPE: Final = re.compile(
-    r"(?P<origin>https?://(?P<host>[a-z0-9-]+(\.[a-z0-9-]+)*)(:[0-9]+)?)/[!\x24-\x3b=?-\[\]_a-z~]*"
+    r"(?P<origin>https?://(?P<host>[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*)(:[0-9]+)?)/[!\x24-\x3b=?-\[\]_a-z~]*"
 )
 """No user, no fragment, nothing to escape; a host in lower-case ASCII, so that one is never taken for another."""
 _SIGNED_SECONDS: Final = 12 * 3600

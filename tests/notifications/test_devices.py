@@ -143,6 +143,7 @@ async def test_addresses_of_known_push_services_are_taken(world: World, pushing:
         "https://notify.windows.com/x",
         "https://.notify.windows.com/x",
         "https://a..notify.windows.com/x",
+        f"https://{'a' * 64}.notify.windows.com/x",
         "https://fcm.googleapis.com./x",
         "https://FCM.GOOGLEAPIS.COM/x",
         "https://ｆcm.googleapis.com/x",
