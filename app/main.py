@@ -25,6 +25,7 @@ from app.routers import (
     files,
     invoices,
     me,
+    notifications,
     payments,
     payouts,
     problems,
@@ -72,6 +73,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
     for module in (
         service_requests,
         me,
+        notifications,
         auth,
         chats,
         files,

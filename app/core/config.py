@@ -3,6 +3,7 @@
 `DATABASE_URL` and `REDIS_URL` keep their usual names; everything else is `LOCALBAZAAR_<NAME>`.
 """
 
+import re
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEVELOPMENT_SECRET = "a secret that only development may use"  # noqa: S105 - refused in production below
 _SANDBOX_SECRET = "a secret between the server and its sandbox"  # noqa: S105 - no money is behind it
+
+
+_HOST = r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}"
+_CONTACT = rf"^(mailto:[!-?A-~]+@{_HOST}|https://{_HOST}(/[!-~]*)?)$"
 
 
 def _allowance(value: str) -> str:
@@ -37,6 +42,18 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _push_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"([A-Za-z0-9_-]{43})?", value.get_secret_value()):
+        raise ValueError("is not 32 bytes in URL-safe base64 without padding")
+    return value
+
+
+def _push_service(value: str) -> str:
+    if not re.fullmatch(rf"(\*\.)?{_HOST}|http://127\.0\.0\.1:[0-9]{{1,5}}", value):
+        raise ValueError("is neither a host, such as fcm.googleapis.com or *.notify.windows.com, nor on the loopback")
+    return value
+
+
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -45,6 +62,7 @@ Allowance = Annotated[str, AfterValidator(_allowance)]
 
 
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
+PushService = Annotated[str, AfterValidator(_push_service)]
 
 
 class Environment(StrEnum):
@@ -70,7 +88,7 @@ class ProviderName(StrEnum):
     RAZORPAY = "razorpay"
 
 
-_LISTS = frozenset({"allowed_origins", "secret_keys", "house_currencies"})
+_LISTS = frozenset({"allowed_origins", "secret_keys", "house_currencies", "push_services"})
 """Settings that are written as one line, separated by commas."""
 
 
@@ -126,6 +144,29 @@ class Settings(BaseSettings):
     text_sender: TextSender = TextSender.CONSOLE
     text_gateway_url: SecretStr = SecretStr("")
     text_gateway_token: SecretStr = SecretStr("")
+
+    push_private_key: Annotated[SecretStr, AfterValidator(_push_key)] = SecretStr("")
+    """The VAPID key of web push: a P-256 private key, its 32 bytes in URL-safe base64 without padding. Empty for one
+    that is derived from the first of the secret keys, and changes with it."""
+    push_contact: Annotated[str, Field(pattern=_CONTACT)] = "mailto:no-reply@localbazaar.in"
+    """Whom a push service may turn to about our messages: mailto: or https:."""
+    push_services: Annotated[tuple[PushService, ...], NoDecode] = (
+        "fcm.googleapis.com",
+        "*.push.services.mozilla.com",
+        "*.notify.windows.com",
+        "web.push.apple.com",
+    )
+    """Hosts that may be asked to push, separated by commas; `*.` stands for any subdomain. An address of the loopback,
+    such as http://127.0.0.1:9000, stands for a push service of a developer's own."""
+    push_seconds: Seconds = 10
+    """How long one request to a push service may take in all."""
+    push_life_seconds: Seconds = 24 * 3600
+    """How long a message waits for a device that is away, or for a push service that does not take it."""
+    push_retry_seconds: Seconds = 3600
+    """The longest that a push service may have us wait before we try again."""
+    push_devices_per_user: Count = 10
+    push_refusals: Count = 5
+    """A device is forgotten when its push service has refused so many messages in a row."""
 
     storage_url: str = ""
     """s3://bucket/prefix (credentials from the usual AWS_* variables); empty for a folder below `data_folder`."""
@@ -264,6 +305,8 @@ class Settings(BaseSettings):
                 "production must not print sign-up codes: set LOCALBAZAAR_MAIL_SENDER=smtp and "
                 "LOCALBAZAAR_TEXT_SENDER=http"
             )
+        if any("://" in service for service in self.push_services):
+            raise ValueError("LOCALBAZAAR_PUSH_SERVICES: production asks only hosts, over https")
         if not (self.database_url and self.redis_url):
             raise ValueError("production needs DATABASE_URL and REDIS_URL")
         return self

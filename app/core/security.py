@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +14,7 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jose import JWTError, jwt
@@ -26,6 +27,8 @@ _ALGORITHM: Final = "HS256"
 _ISSUER: Final = "localbazaar"
 _AUDIENCE: Final = "localbazaar-api"
 _REQUIRED: Final = {f"require_{claim}": True for claim in ("exp", "aud", "iss", "sub", "jti")}
+
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class Passwords:
@@ -172,6 +175,19 @@ class Seals:
 def _sealing_key(secret: bytes) -> Fernet:
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"localbazaar/personal-data").derive(secret)
     return Fernet(urlsafe_b64encode(derived))
+
+
+def push_key(settings: Settings) -> ec.EllipticCurvePrivateKey:
+    """The key that signs web push (VAPID); ValueError if the setting is none. Browsers subscribe for its other half."""
+    given = settings.push_private_key.get_secret_value()
+    if given:
+        return ec.derive_private_key(int.from_bytes(urlsafe_b64decode(given + "=")), ec.SECP256R1())
+    # 16 bytes more than the group's order has, so that no scalar is noticeably likelier than another.
+    info = b"localbazaar/web-push"
+    derived = HKDF(algorithm=SHA256(), length=48, salt=None, info=info).derive(
+        settings.secret_keys[0].get_secret_value().encode()
+    )
+    return ec.derive_private_key(int.from_bytes(derived) % (_P256_ORDER - 1) + 1, ec.SECP256R1())
 
 
 def opaque_token() -> str:

@@ -75,7 +75,8 @@ class Person:
                     event = from_json(frame)
                     if "event" in event:
                         self.events.append(event)
-                        heard(self, event)
+                        if not event.get("quiet"):
+                            heard(self, event)
 
             task = asyncio.create_task(listen())
             try:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 from pgqueuer import PgQueuer
+from pgqueuer.errors import RetryRequested
 from pgqueuer.executors import DatabaseRetryEntrypointExecutor
 from pgqueuer.models import Job, Schedule
 from pydantic_core import from_json
@@ -24,8 +25,10 @@ from sqlalchemy import (
 )
 
 from app.adapters.payments import sandbox_webhooks
+from app.adapters.push import PushAway
 from app.core.database import Statement
 from app.kernel import files
+from app.kernel.events import Channel
 from app.kernel.platform import Platform
 from app.models.events import events, notifications
 from app.models.idempotency import idempotency_keys
@@ -33,6 +36,7 @@ from app.models.payments import webhook_events
 from app.models.users import refresh_tokens, sessions
 from app.services.flows import invoicing
 from app.services.invoices import rendering
+from app.services.notifications import delivery, recipients
 from app.services.payments import refunds
 from app.services.users import messages
 from app.services.wallets import statement_documents, statement_requests
@@ -40,6 +44,7 @@ from app.services.wallets import statement_documents, statement_requests
 _log = structlog.get_logger()
 
 _BATCH: Final = 5000
+_PUSHED_AT_ONCE: Final = 32
 
 
 def _pruning(table: Table, condition: ColumnElement[bool]) -> Statement:
@@ -88,10 +93,7 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
         about = _told(job)
         await messages.send_code(platform, UUID(about["user_id"]), about["channel"], about["purpose"])
 
-    @queue.entrypoint("mail_event", executor_factory=_retrying, on_failure="hold")
-    async def mail_event(job: Job) -> None:
-        about = _told(job)
-        await messages.mail_event(platform, UUID(about["user_id"]), UUID(about["event_id"]))
+    _tell_recipients(platform, queue)
 
     @queue.entrypoint(sandbox_webhooks.SEND, executor_factory=_retrying, on_failure="hold")
     async def send_sandbox_webhook(job: Job) -> None:
@@ -126,6 +128,32 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
         await prune_history(platform)
 
     return queue
+
+
+def _tell_recipients(platform: Platform, queue: PgQueuer) -> None:
+    """The jobs that take events out of the platform."""
+
+    @queue.entrypoint(recipients.JOBS[Channel.MAIL], executor_factory=_retrying, on_failure="hold")
+    async def mail_event(job: Job) -> None:
+        about = _told(job)
+        await delivery.mail_event(platform, UUID(about["user_id"]), UUID(about["event_id"]))
+
+    @queue.entrypoint(recipients.JOBS[Channel.SMS], executor_factory=_retrying, on_failure="hold")
+    async def text_event(job: Job) -> None:
+        about = _told(job)
+        await delivery.text_event(platform, UUID(about["user_id"]), UUID(about["event_id"]))
+
+    # Not held in the end: by then nobody wants to be woken by it any more.
+    @queue.entrypoint(recipients.JOBS[Channel.PUSH], executor_factory=_retrying, concurrency_limit=_PUSHED_AT_ONCE)
+    async def push_event(job: Job) -> None:
+        about = _told(job)
+        try:
+            await delivery.push_event(platform, UUID(about["device_id"]), UUID(about["event_id"]))
+        except PushAway as away:
+            if away.retry_after is None:
+                raise
+            wait = min(max(away.retry_after, 1), platform.settings.push_retry_seconds)
+            raise RetryRequested(timedelta(seconds=wait), str(away)) from away
 
 
 async def prune_history(platform: Platform) -> None:

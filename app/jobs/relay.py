@@ -5,7 +5,6 @@ enough and no event is marked. The jobs and the cursor's move commit together.
 """
 
 import asyncio
-from functools import cache
 from typing import Any, Final
 
 import structlog
@@ -14,18 +13,20 @@ from sqlalchemy import BigInteger, bindparam, cast, func, literal_column, select
 
 from app.core.database import Row, Statement
 from app.core.errors import Problem
-from app.kernel.events import declared
 from app.kernel.jobs import Job, enqueue
 from app.kernel.platform import Platform
 from app.models.events import TransactionId, events, notifications, relay_cursors
 from app.services.flows.invoicing import DOCUMENTED
 from app.services.invoices.events import Issued
+from app.services.notifications.recipients import jobs_for
 from app.services.users.events import CodeRequested, Registered
 
 _log = structlog.get_logger()
 
 CONSUMER: Final = "messages"
 _BATCH: Final = 500
+_RECIPIENTS: Final = 2000
+"""Of the events of one batch, so that its jobs are written within a fraction of a second."""
 
 # The lock makes one relay work at a time, however many workers there are; the others find it taken and rest.
 _TAKE = Statement(
@@ -41,9 +42,11 @@ _NEXT = Statement(
         events.c.payload,
         events.c.xid,
         events.c.seq,
-        func.array(
-            select(notifications.c.user_id).where(notifications.c.event_id == events.c.id).scalar_subquery()
-        ).label("recipients"),
+        select(func.count())
+        .select_from(notifications)
+        .where(notifications.c.event_id == events.c.id, ~notifications.c.quiet)
+        .scalar_subquery()
+        .label("recipients"),
     )
     .where(
         tuple_(events.c.xid, events.c.seq)
@@ -72,40 +75,43 @@ _SKIP = Statement(
 )
 
 
-@cache
-def _mailed() -> frozenset[str]:
-    """Asked for at the first event and not before: by then every noun has declared its own."""
-    return frozenset(event.name for event in declared() if event.mailed)
-
-
 async def relay_batch(platform: Platform) -> int:
     """Relay what is next; how many events that were."""
     async with platform.database.write() as session:
         cursor = await session.first(_TAKE, consumer=CONSUMER)
         if cursor is None:
             return 0
-        rows = await session.all(_NEXT, xid=cursor["xid"], seq=cursor["seq"])
+        rows = _bounded(await session.all(_NEXT, xid=cursor["xid"], seq=cursor["seq"]))
         if rows:
-            await enqueue(session, [job for row in rows for job in _jobs(row)])
+            jobs = await jobs_for(session, rows, platform.settings.refresh_token_seconds)
+            await enqueue(session, [job for row in rows for job in _jobs(row)] + jobs)
             await session.execute(_MOVE, consumer=CONSUMER, xid=rows[-1]["xid"], seq=rows[-1]["seq"])
         return len(rows)
 
 
+def _bounded(rows: list[Row]) -> list[Row]:
+    """As many of the events as have not too many recipients together, and at least one: the rest is next."""
+    recipients = 0
+    for index, row in enumerate(rows):
+        recipients += row["recipients"]
+        if index and recipients > _RECIPIENTS:
+            return rows[:index]
+    return rows
+
+
 def _jobs(event: Row) -> list[Job]:
+    """What an event sets going, besides telling its recipients."""
     payload: dict[str, Any] = event["payload"]
     if event["name"] == Registered.name:
         about = {"user_id": payload["user_id"], "purpose": "verify"}
         return [("send_code", to_json(about | {"channel": channel})) for channel in ("email", "phone")]
     if event["name"] == CodeRequested.name:
         return [("send_code", to_json(payload))]
-    jobs: list[Job] = []
     if event["name"] in DOCUMENTED:
-        jobs.append(("issue_invoice", to_json({"event": event["name"], "subject_id": event["subject_id"]})))
+        return [("issue_invoice", to_json({"event": event["name"], "subject_id": event["subject_id"]}))]
     if event["name"] == Issued.name:
-        jobs.append(("render_invoice", to_json({"invoice_id": event["subject_id"]})))
-    if event["name"] in _mailed():
-        jobs += [("mail_event", to_json({"user_id": user, "event_id": event["id"]})) for user in event["recipients"]]
-    return jobs
+        return [("render_invoice", to_json({"invoice_id": event["subject_id"]}))]
+    return []
 
 
 async def skip(platform: Platform) -> None:
@@ -118,7 +124,7 @@ async def run(platform: Platform) -> None:
     """Relay for as long as the process lives."""
     while True:
         try:
-            if await relay_batch(platform) < _BATCH:
+            if not await relay_batch(platform):
                 await asyncio.sleep(platform.settings.relay_poll_seconds)
         except Problem as problem:
             _log.warning("relay_waits", code=problem.code)

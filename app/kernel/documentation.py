@@ -1,6 +1,6 @@
 """The declared tables as documents: lifecycles for `GET /api/v1/lifecycles` and, as diagrams, for `docs/`."""
 
-from app.kernel.events import declared
+from app.kernel.events import Event, declared
 from app.kernel.lifecycle import LIFECYCLES, Declaration
 from app.schemas.base import Answer
 
@@ -72,6 +72,17 @@ def lifecycle_page() -> str:
     return "\n".join(lines)
 
 
+def _ways(event: type[Event]) -> list[str]:
+    """By which ways it also leaves, as a line of the catalogue."""
+    always = "always by " if event.mandatory else "by "
+    ways = [
+        words + ", ".join(sorted(channels))
+        for words, channels in ((always, event.channels), ("on request by ", event.on_request))
+        if channels
+    ]
+    return [f"Also {'; '.join(ways)}.", ""] if ways else []
+
+
 def event_page() -> str:
     """`docs/event-catalogue.md`: every event, its fields and its sentences."""
     lines = [
@@ -84,7 +95,7 @@ def event_page() -> str:
         lines += [f"## {event.name}", ""]
         if event.__doc__:
             lines += [" ".join(event.__doc__.split()), ""]
-        lines += ["| field | type |", "| --- | --- |"]
+        lines += [*_ways(event), "| field | type |", "| --- | --- |"]
         for name, field in event.model_fields.items():
             lines.append(f"| `{name}` | {getattr(field.annotation, '__name__', field.annotation)} |")
         lines += ["", *(f"- {language}: {sentence}" for language, sentence in event.messages.items()), ""]

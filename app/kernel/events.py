@@ -10,14 +10,20 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ARRAY, Uuid, bindparam, func, insert, select
+from sqlalchemy import ARRAY, Boolean, Uuid, bindparam, column, func, insert, select
 
 from app.core.database import Session, Statement
 from app.core.ids import uuid7
 from app.core.valkey import STREAMS
 from app.models.events import events, notifications
+from app.models.notifications import Channel as Channel
+
+PUSHED: Final = frozenset({Channel.PUSH})
+MAILED: Final = frozenset({Channel.MAIL, Channel.PUSH})
+EVERYWHERE: Final = frozenset(Channel)
 
 _declared: Final[dict[str, type["Event"]]] = {}
+_titles: Final[dict[str, Mapping[str, str]]] = {}
 
 
 class Event(BaseModel):
@@ -31,8 +37,19 @@ class Event(BaseModel):
 
     name: ClassVar[str]
     messages: ClassVar[Mapping[str, str]]
-    mailed: ClassVar[bool] = False
-    """Whether the recipients also get the sentence by mail."""
+    channels: ClassVar[frozenset[Channel]] = frozenset()
+    """The ways by which the sentence also leaves, for recipients who have not switched them off."""
+    on_request: ClassVar[frozenset[Channel]] = frozenset()
+    """Further ways, for recipients who have switched them on."""
+    mandatory: ClassVar[bool] = False
+    """It is about the safety of the account: it leaves by its `channels` whatever its recipient has switched off."""
+    urgent: ClassVar[bool] = False
+    """It may wake a sleeping device."""
+
+    @classmethod
+    def family(cls) -> str:
+        """What the names of events about the same thing begin with: what preferences are about."""
+        return cls.name.partition(".")[0]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -40,7 +57,25 @@ class Event(BaseModel):
             return  # what several events of a noun have in common, and no event itself
         if cls.name in _declared:
             raise TypeError(f"two events are named {cls.name}")
+        if (cls.mandatory and not cls.channels) or cls.channels & cls.on_request:
+            raise TypeError(f"{cls.name}: mandatory by no channel, or by one both by default and on request")
         _declared[cls.name] = cls
+
+
+def entitle(family: str, **titles: str) -> None:
+    """Name a family of events, which is the part of their names before the dot, in each language: for preferences."""
+    _titles[family] = titles
+
+
+def title(family: str, language: str) -> str:
+    """The family's title in the reader's language; its name, as words, where it has none."""
+    titles = _titles.get(family, {})
+    return titles.get(language) or titles.get("en") or family.replace("_", " ").capitalize()
+
+
+def declaration(name: str) -> type[Event] | None:
+    """The event of this name; None if a newer process wrote it, while old and new ones run side by side."""
+    return _declared.get(name)
 
 
 def declared() -> Iterator[type[Event]]:
@@ -49,11 +84,14 @@ def declared() -> Iterator[type[Event]]:
 
 
 def envelope(row: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """The one shape in which an event leaves the platform, on every channel."""
+    """The one shape in which an event leaves the platform, on every channel.
+
+    `quiet` marks it for a reader whom it does not notify, and whose lists follow it.
+    """
     name: str = row["name"]
     payload: dict[str, Any] = row["payload"]
     created_at: datetime = row["created_at"]
-    return {
+    shape = {
         "id": str(row["id"]),
         "name": name,
         "type": f"{name.partition('.')[0]}_update",
@@ -62,6 +100,7 @@ def envelope(row: Mapping[str, Any], language: str) -> dict[str, Any]:
         **payload,
         "message": message(name, payload, language),
     }
+    return shape | {"quiet": True} if row.get("quiet") else shape
 
 
 def message(name: str, payload: Mapping[str, Any], language: str) -> str:
@@ -84,17 +123,33 @@ _INSERTED: Final = (
     .returning(events.c.id, events.c.seq)
     .cte("inserted")
 )
-_RECIPIENT: Final = func.unnest(bindparam("recipients", type_=ARRAY(Uuid))).column_valued("recipient")
+_RECIPIENTS: Final = (
+    func.unnest(bindparam("recipients", type_=ARRAY(Uuid)), bindparam("quiet", type_=ARRAY(Boolean)))
+    .table_valued(column("user_id", Uuid), column("quiet", Boolean))
+    .render_derived(name="recipients")
+)
 _EMIT: Final = Statement(
     insert(notifications).from_select(
-        ["user_id", "event_id", "seq"], select(_RECIPIENT, _INSERTED.c.id, _INSERTED.c.seq).distinct()
+        ["user_id", "event_id", "seq", "quiet"],
+        select(_RECIPIENTS.c.user_id, _INSERTED.c.id, _INSERTED.c.seq, _RECIPIENTS.c.quiet),
     )
 )
 
 
-async def emit(session: Session, event: Event, *, subject_type: str, subject_id: UUID, to: Iterable[UUID]) -> None:
-    """Write an event that no transition declares, and its recipients, in one statement of the caller's transaction."""
-    recipients = list(to)
+async def emit(
+    session: Session,
+    event: Event,
+    *,
+    subject_type: str,
+    subject_id: UUID,
+    to: Iterable[UUID],
+    quietly_to: Iterable[UUID] = (),
+) -> None:
+    """Write an event that no transition declares, and its recipients, in one statement of the caller's transaction.
+
+    Those of `quietly_to` are not notified: their sockets get it, so that their lists follow.
+    """
+    quiet = dict.fromkeys(quietly_to, True) | dict.fromkeys(to, False)
     await session.execute(
         _EMIT,
         event_id=uuid7(),
@@ -102,6 +157,7 @@ async def emit(session: Session, event: Event, *, subject_type: str, subject_id:
         subject_type=subject_type,
         subject_id=subject_id,
         payload=event.model_dump(mode="json"),
-        recipients=recipients,
+        recipients=list(quiet),
+        quiet=list(quiet.values()),
     )
-    session.tell(STREAMS, recipients)
+    session.tell(STREAMS, quiet)

@@ -8,7 +8,14 @@ from pgqueuer.queries import Queries
 
 from app.core.database import Session
 
-_PRIORITIES: Final = {"send_code": 3, "sandbox_webhook": 2, "send_refund": 2, "mail_event": 1}
+_PRIORITIES: Final = {
+    "send_code": 3,
+    "sandbox_webhook": 2,
+    "send_refund": 2,
+    "push_event": 1,
+    "mail_event": 1,
+    "text_event": 1,
+}
 """Somebody waits for a code; nobody waits for a document, of which there may be many at once."""
 
 Job = tuple[str, bytes]

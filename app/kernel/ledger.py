@@ -18,10 +18,13 @@ from app.core.config import settings
 from app.core.database import Session, Statement, refuse_violation
 from app.core.ids import uuid7
 from app.core.money import PLATFORM, DebtLimitReached, InsufficientFunds, MoneyMovedBefore
+from app.core.valkey import STREAMS
 from app.kernel.books import Verification, verify
 from app.models.ledger import PLATFORM_KINDS, AccountKind, accounts, entries, postings
 
 _ACCOUNTS: Final = UUID("6b1f6b1e-0d6f-5f0a-9a0a-1ca1ba2aa200")
+
+_TOLD: Final = frozenset({AccountKind.WALLET, AccountKind.DEBT})
 
 refuse_violation("accounts_floor", InsufficientFunds)
 refuse_violation("accounts_debt_limit", DebtLimitReached)
@@ -173,6 +176,8 @@ async def post(
         currencies=[line.account.currency for line in lines],
         amounts=[line.amount for line in lines],
     )
+    # The database has written `wallet.changed` for them.
+    session.tell(STREAMS, (line.account.owner_id for line in lines if line.account.kind in _TOLD))
     return entry_id
 
 

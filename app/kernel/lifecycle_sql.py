@@ -20,7 +20,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Double,
-    FromClause,
     Select,
     Text,
     Uuid,
@@ -166,21 +165,36 @@ def _emission(declared: Declaration, moved: CTE, emit: Emit, index: int) -> tupl
         .returning(events.c.id, events.c.seq)
         .cte(f"event_{index}")
     )
-    to = emit.to(moved.c)
-    if isinstance(to, Select):
-        if emit.up_to is not None:
-            to = to.limit(bindparam(f"event_{index}_limit"))
-        reader: FromClause = to.subquery(f"readers_{index}")
-        readers = select(reader.c[0], event.c.id, event.c.seq).select_from(reader.join(event, true())).distinct()
-    else:
-        readers = select(to, event.c.id, event.c.seq).select_from(moved.join(event, true()))
+    limit: BindParameter[int] | None = None if emit.up_to is None else bindparam(f"event_{index}_limit")
+    heard = [
+        _heard(to(moved.c), moved, bound, is_quiet)
+        for to, bound, is_quiet in ((emit.to, limit, false()), (emit.quietly_to, None, true()))
+        if to is not None
+    ]
+    readers = heard[0].union_all(*heard[1:]).subquery(f"readers_{index}")
     notified = (
         insert(notifications)
-        .from_select(["user_id", "event_id", "seq"], readers)
+        .from_select(
+            ["user_id", "event_id", "seq", "quiet"],
+            # Once for each, and aloud if in any way.
+            select(readers.c.user_id, event.c.id, event.c.seq, func.bool_and(readers.c.quiet))
+            .select_from(readers.join(event, true()))
+            .group_by(readers.c.user_id, event.c.id, event.c.seq),
+        )
         .returning(notifications.c.user_id)
         .cte(f"notified_{index}")
     )
     return event, notified
+
+
+def _heard(
+    to: ColumnElement[Any] | Select[Any], moved: CTE, limit: BindParameter[Any] | None, is_quiet: ColumnElement[bool]
+) -> Select[Any]:
+    """The users that `to` names, and whether they are told quietly."""
+    if not isinstance(to, Select):
+        return select(to.label("user_id"), is_quiet.label("quiet")).select_from(moved)
+    named = (to if limit is None else to.limit(limit)).subquery()
+    return select(named.c[0].label("user_id"), is_quiet.label("quiet"))
 
 
 def _deadline(declared: Declaration, moved: CTE, deadline: Deadline) -> CTE:

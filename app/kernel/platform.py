@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.adapters.messages import Messengers
 from app.adapters.payments import payment_providers
 from app.adapters.payments.port import PaymentProvider
+from app.adapters.push import WebPush
 from app.adapters.storage import Storage
 from app.core.config import Settings
 from app.core.database import Database
@@ -31,6 +32,7 @@ class Platform:
     seals: Seals
     storage: Storage
     messengers: Messengers
+    push: WebPush
     payments: Mapping[str, PaymentProvider]
 
 
@@ -52,6 +54,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         seals=Seals(settings),
         storage=Storage(settings),
         messengers=Messengers(settings, valkey.client),
+        push=WebPush(settings),
         payments=payment_providers(settings, database, enqueue),
     )
     publisher = asyncio.create_task(valkey.publish_hints())
@@ -61,6 +64,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         await end(publisher)
         for provider in platform.payments.values():
             await provider.close()
+        await platform.push.close()
         await platform.database.close()
         await platform.limits.close()
         await valkey.close()

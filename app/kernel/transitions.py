@@ -65,14 +65,18 @@ class Guard:
 class Emit:
     """An event that a transition writes: who hears of it, and where each field of its payload comes from.
 
-    `to` and `payload` are given the columns of the moved row. `to` answers a column of user ids or a SELECT of them.
+    `to` and `payload` are given the columns of the moved row. `to` answers a column of user ids or a SELECT of them;
+    None, if nobody is to be notified.
     """
 
     event: type[Event]
-    to: Callable[[Columns], ColumnElement[Any] | Select[Any]]
+    to: Callable[[Columns], ColumnElement[Any] | Select[Any]] | None
     payload: Callable[[Columns], Mapping[str, ColumnElement[Any]]]
     up_to: str | None = None
     """The setting that bounds the number of recipients; the first ones of the SELECT are taken."""
+    quietly_to: Callable[[Columns], ColumnElement[Any] | Select[Any]] | None = None
+    """Whose lists show what the transition changes, without their having to be notified: above all whoever took it, on
+    other devices. They must be few, and may know all of the payload. `to` comes first for who is in both."""
 
 
 @dataclass(frozen=True, slots=True)

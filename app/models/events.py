@@ -6,7 +6,7 @@ commits out of the order of its number; `docs/adr/0002-transaction-horizon.md` h
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, Table, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Identity, Index, Table, Text, Uuid, false
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import UserDefinedType
@@ -51,10 +51,14 @@ notifications = Table(
     Column("event_id", Uuid, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("xid", TransactionId, nullable=False, server_default=sql("pg_current_xact_id()")),
+    # For the user's sockets only, whose lists follow it: neither in the feed nor on any other way.
+    Column("quiet", Boolean, nullable=False, server_default=false()),
     moment("read_at"),
     moment("created_at", now=True),
     Index("notifications_user_id_xid_index", "user_id", "xid", "seq"),
-    Index("notifications_unread_index", "user_id", postgresql_where=sql("read_at IS NULL")),
+    Index("notifications_unread_index", "user_id", postgresql_where=sql("read_at IS NULL AND NOT quiet")),
+    # The relay asks who hears of an event; quiet recipients are none of its business.
+    Index("notifications_event_id_index", "event_id", "user_id", postgresql_where=sql("NOT quiet")),
     Index("notifications_created_at_index", "created_at", postgresql_using="brin"),
 )
 

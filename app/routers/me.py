@@ -1,7 +1,6 @@
-"""The signed-in account: profile, contacts, wallet, feed."""
+"""The signed-in account: profile, contacts, wallet."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, status
 from fastapi.responses import StreamingResponse
@@ -9,11 +8,9 @@ from fastapi.responses import StreamingResponse
 from app.routers.dependencies import Provider, Reading, SignedIn, ThePlatform, Writing
 from app.routers.problems import documented
 from app.schemas.base import Done, Page
-from app.schemas.notifications import Feed, FeedPage, Read
 from app.schemas.providers import OfferServices, ProviderProfile, UpdateProvider
 from app.schemas.users import ChangeContact, ConfirmContact, UpdateProfile, User
 from app.schemas.wallets import ExportStatement, RequestedStatement, Wallet, WalletEntry, WalletPage
-from app.services.notifications import feed
 from app.services.providers import onboarding
 from app.services.providers import queries as providers
 from app.services.users import accounts
@@ -104,21 +101,3 @@ async def request_statement(
 ) -> RequestedStatement:
     """Have the statement of a period written as PDF; `wallet.statement_ready` tells when."""
     return await statement_requests.request(session, platform, actor, body)
-
-
-@router.get("/notifications", responses=documented(401))
-async def list_notifications(session: Reading, actor: SignedIn, page: Annotated[FeedPage, Query()]) -> Feed:
-    """Events that were addressed to the account, newest first, worded in its language."""
-    return await feed.page(session, actor, page)
-
-
-@router.post("/notifications/{event_id}/read", responses=documented(401, 404))
-async def mark_read(event_id: UUID, session: Writing, actor: SignedIn) -> Read:
-    """Mark one as read."""
-    return Read(marked=await feed.mark_read(session, actor, event_id))
-
-
-@router.post("/notifications/read", responses=documented(401))
-async def mark_all_read(session: Writing, actor: SignedIn) -> Read:
-    """Mark all as read."""
-    return Read(marked=await feed.mark_all_read(session, actor))

@@ -63,7 +63,7 @@ _waiting = (
     .render_derived(name="waiting")
 )
 _next = (
-    select(notifications.c.seq, notifications.c.event_id)
+    select(notifications.c.seq, notifications.c.event_id, notifications.c.quiet)
     .where(
         notifications.c.user_id == _waiting.c.user_id,
         # This follows from the next condition, but it is the one that an index can serve.
@@ -80,7 +80,9 @@ _next = (
     .lateral("upcoming")
 )
 _found = (
-    select(_waiting.c.index, _next.c.seq, events.c.id, events.c.name, events.c.payload, events.c.created_at)
+    select(
+        _waiting.c.index, _next.c.seq, _next.c.quiet, events.c.id, events.c.name, events.c.payload, events.c.created_at
+    )
     .select_from(_waiting)
     .join(_next, true())
     .join(events, events.c.id == _next.c.event_id)

@@ -19,6 +19,10 @@ PATTERNS: Final = {
     "^[0-9]{9,18}$": "123456789012",
     "^[A-Za-z0-9/_.-]{4,64}$": "UTR-2026/001",
     "^[0-9A-Za-z -]+$": "411038",
+    "^[A-Za-z0-9_-]{87}=?$": (
+        "BOaLizGdwZ5pEOnnkZMqulZdSYYH1lkUAGWK_qs1-dpnP3DJ2fLKaYMSIXfF1ITUZc_smqQMCLWznS7O73-cdFA"
+    ),
+    "^[A-Za-z0-9_-]{22}(==)?$": "Z" * 21 + "g",
 }
 FORMATS: Final = {
     "uuid": "0190a0a0-0000-7000-8000-000000000000",

@@ -21,6 +21,7 @@ from tests.chats.steps import asked, report_of
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
 from tests.role_applications.steps import applied, decide
+from tests.support.fake_push import Browser, PushService
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 from tests.teams.steps import team_of
 
@@ -95,6 +96,7 @@ async def set_stage(world: World) -> Stage:
     await winner.post(f"/api/v1/leads/{leads[0]}/report", PURCHASE)
     feed = (await customer.get("/api/v1/notifications")).json()["items"]
     sessions = (await customer.get("/api/v1/auth/sessions")).json()
+    device = await _registered_browser(customer)
     suspended, provider_suspended = await world.person(), await world.provider()
     for path, person in (("admin/users", suspended), ("providers", provider_suspended)):
         await admin.post(f"/api/v1/{path}/{person.id}/suspend", {"reason": "for the test"})
@@ -136,6 +138,7 @@ async def set_stage(world: World) -> Stage:
         "team_id": [team["id"]],
         "membership_id": memberships,
         "advertised_service_id": [service["id"] for service in offered],
+        "device_id": [device],
         "region_id": [str(world.region_id)],
         "conversation_id": [chat.id],
         "message_id": [message["id"] for message in sent],
@@ -145,6 +148,8 @@ async def set_stage(world: World) -> Stage:
         "code": ["not_found", "validation_failed"],
     }
     stage.body = {
+        "endpoint": "https://fcm.googleapis.com/fcm/send/abc",
+        "family": "service_request",
         "service_id": str(world.services["plumbing"]),
         "service_ids": [str(world.services["plumbing"])],
         "photo_ids": [photo],
@@ -172,3 +177,11 @@ async def set_stage(world: World) -> Stage:
         "refresh_token": customer.refresh_token,
     }
     return stage
+
+
+async def _registered_browser(person: Person) -> str:
+    """The id of a device that somebody has registered."""
+    subscription = Browser(PushService(), "https://fcm.googleapis.com").subscription
+    answer = await person.post("/api/v1/me/devices", subscription)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])

@@ -16,7 +16,7 @@ from app.core.config import Settings
 from app.core.database import Database, Statement
 from app.core.tasks import end
 from app.jobs import relay
-from app.kernel.events import Event, emit
+from app.kernel.events import MAILED, Event, emit
 from app.kernel.platform import Platform
 from tests.support.world import World
 
@@ -28,7 +28,7 @@ class Noted(Event):
 
     name: ClassVar = "test.noted"
     messages: ClassVar = {"en": "Noted."}
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
     user_id: UUID
 
 
@@ -41,7 +41,6 @@ class Unnoted(Event):
 @pytest.fixture(autouse=True)
 async def _nothing_before(platform: Platform, world: World) -> AsyncIterator[None]:
     """What other tests left to relay is relayed, and their jobs and ours are not carried out."""
-    relay._mailed.cache_clear()
     while await relay.relay_batch(platform):
         pass
     await world.execute("DELETE FROM pgqueuer")
@@ -161,3 +160,15 @@ async def test_what_breaks_in_the_relay_does_not_end_it(platform: Platform, monk
         while not await mails(platform):  # noqa: ASYNC110  (a poll is simpler here)
             await asyncio.sleep(0.05)
     await end(task)
+
+
+async def test_a_batch_with_too_many_recipients_is_relayed_in_parts_and_nothing_twice(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_RECIPIENTS", 5)
+    crowds = [[uuid4() for _ in range(count)] for count in (3, 2, 1, 9, 1)]
+    for crowd in crowds:
+        await note(platform.database, *crowd)
+    # what comes first goes in any case, and then as much as fits
+    assert [await relay.relay_batch(platform) for _ in range(5)] == [2, 1, 1, 1, 0]
+    assert await mails(platform) == {str(user): 1 for crowd in crowds for user in crowd}

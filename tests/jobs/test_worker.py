@@ -18,6 +18,7 @@ from app.jobs import queue, worker
 from app.kernel import deadlines, files
 from app.kernel.events import declared, emit
 from app.kernel.platform import Platform
+from app.services.notifications import delivery
 from app.services.service_requests.events import SentBack
 from app.services.users import messages
 from tests.support.world import Person, World
@@ -201,5 +202,5 @@ async def test_files_that_nobody_used_are_swept_and_others_stay(platform: Platfo
 
 
 async def test_a_job_about_somebody_or_something_unknown_ends_without_a_message(platform: Platform) -> None:
-    await messages.mail_event(platform, uuid4(), uuid4())
+    await delivery.mail_event(platform, uuid4(), uuid4())
     await messages.send_code(platform, uuid4(), "email", "verify")

@@ -1,6 +1,7 @@
 """The feed: what was addressed to an account, newest first, with what was read (realtime.md: Feed)."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -171,3 +172,46 @@ async def test_the_feed_needs_a_session(world: World) -> None:
     assert (await world.http.get(FEED)).status_code == 401
     assert (await world.http.post(f"{FEED}/read")).status_code == 401
     assert (await world.http.post(f"{FEED}/{uuid4()}/read")).status_code == 401
+
+
+async def test_what_is_read_on_one_device_is_told_to_the_others_once_and_is_not_in_the_feed(
+    platform: Platform, person: Person
+) -> None:
+    # Given three events, and another device
+    for words in ("one", "two", "three"):
+        await tell(platform, person, words=words)
+    ids = [item["event"]["id"] for item in (await feed(person))["items"]]
+    async with person.socket() as socket:
+        # When one is marked twice, and then all
+        for _ in range(2):
+            await person.post(f"{FEED}/{ids[1]}/read")
+        for _ in range(2):
+            await person.post(f"{FEED}/read")
+        told = [json.loads(await socket.recv()) for _ in range(2)]
+        # Then the device hears what became read, each once
+        await tell(platform, person, words="four")
+        assert json.loads(await socket.recv())["reason"] == "four"
+    assert [event["name"] for event in told] == ["notification.read"] * 2
+    assert [event["quiet"] for event in told] == [True, True]
+    assert told[0]["event_ids"] == [ids[1]]
+    assert (sorted(told[1]["event_ids"]), told[1]["count"]) == (sorted([ids[0], ids[2]]), 2)
+    # and the feed and its count know nothing of that
+    page = await feed(person)
+    assert words_of(page) == ["four", "three", "two", "one"]
+    assert page["unread_count"] == 1
+
+
+async def test_of_many_who_mark_at_once_each_event_is_told_as_read_once(
+    platform: Platform, world: World, person: Person
+) -> None:
+    for number in range(10):
+        await tell(platform, person, words=str(number))
+    ids = [item["event"]["id"] for item in (await feed(person))["items"]]
+    paths = [f"{FEED}/{event_id}/read" for event_id in ids] + [f"{FEED}/read"]
+    await asyncio.gather(*(person.post(path) for path in paths * 4))
+    marked = [
+        event_id
+        for row in await world.rows("events", subject_type="feed", subject_id=person.id)
+        for event_id in row["payload"]["event_ids"]
+    ]
+    assert sorted(marked) == sorted(ids)

@@ -244,11 +244,14 @@ class World:
         assert not {name: pair for name, pair in changed.items() if name not in but}
 
     async def told(self, subject_id: str) -> list[tuple[str, set[UUID]]]:
-        """The events of a subject in their order, each with those who hear of it."""
-        happened = sorted(await self.rows("events", subject_id=UUID(subject_id)), key=lambda event: int(event["seq"]))
+        """The events of a subject in their order, each with those whom it notifies; not those of an owner's wallet."""
+        events = [
+            row for row in await self.rows("events", subject_id=UUID(subject_id)) if row["subject_type"] != "wallet"
+        ]
+        happened = sorted(events, key=lambda event: int(event["seq"]))
+        notified = [await self.rows("notifications", event_id=event["id"], quiet=False) for event in happened]
         return [
-            (event["name"], {row["user_id"] for row in await self.rows("notifications", event_id=event["id"])})
-            for event in happened
+            (event["name"], {row["user_id"] for row in rows}) for event, rows in zip(happened, notified, strict=True)
         ]
 
     async def trail(self, subject_id: str) -> list[dict[str, Any]]:

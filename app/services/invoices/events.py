@@ -3,7 +3,9 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import Channel, Event, entitle
+
+entitle("invoice", en="Invoices and receipts", hi="चालान और रसीदें")
 
 
 class Issued(Event):
@@ -14,6 +16,7 @@ class Issued(Event):
         "en": "A document was issued for you: {number}.",
         "hi": "आपके लिए दस्तावेज़ जारी हुआ: {number}।",
     }
+    on_request: ClassVar = frozenset({Channel.MAIL, Channel.PUSH})
     invoice_id: UUID
     kind: str
     number: str

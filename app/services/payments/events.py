@@ -3,7 +3,10 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import PUSHED, Channel, Event, entitle
+
+entitle("payment", en="Payments", hi="भुगतान")
+entitle("refund", en="Refunds", hi="रिफ़ंड")
 
 
 class _AboutPayment(Event):
@@ -28,6 +31,8 @@ class Succeeded(_AboutPayment):
 
     name: ClassVar = "payment.succeeded"
     messages: ClassVar = {"en": "Your payment has arrived.", "hi": "आपका भुगतान मिल गया है।"}
+    channels: ClassVar = PUSHED
+    on_request: ClassVar = frozenset({Channel.MAIL})
 
 
 class Failed(_AboutPayment):
@@ -36,6 +41,8 @@ class Failed(_AboutPayment):
         "en": "Your payment did not go through. Nothing was taken.",
         "hi": "आपका भुगतान नहीं हो सका। कोई राशि नहीं ली गई।",
     }
+    channels: ClassVar = PUSHED
+    on_request: ClassVar = frozenset({Channel.MAIL})
 
 
 class Expired(_AboutPayment):
@@ -51,6 +58,8 @@ class Held(_AboutPayment):
         "en": "Your payment is being looked at.",
         "hi": "आपके भुगतान की जाँच की जा रही है।",
     }
+    channels: ClassVar = PUSHED
+    on_request: ClassVar = frozenset({Channel.MAIL})
     reason: str
 
 
@@ -64,6 +73,8 @@ class Refunding(_AboutRefund):
 class Refunded(_AboutRefund):
     name: ClassVar = "refund.succeeded"
     messages: ClassVar = {"en": "Your refund was paid out.", "hi": "आपका रिफ़ंड पूरा हो गया है।"}
+    channels: ClassVar = PUSHED
+    on_request: ClassVar = frozenset({Channel.MAIL, Channel.SMS})
 
 
 class RefundFailed(_AboutRefund):
@@ -74,3 +85,5 @@ class RefundFailed(_AboutRefund):
         "en": "Your refund could not be paid out; we are looking into it.",
         "hi": "आपका रिफ़ंड नहीं हो सका; हम इसे देख रहे हैं।",
     }
+    channels: ClassVar = PUSHED
+    on_request: ClassVar = frozenset({Channel.MAIL, Channel.SMS})

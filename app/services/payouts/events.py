@@ -3,7 +3,10 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import EVERYWHERE, MAILED, PUSHED, Channel, Event, entitle
+
+entitle("payout_profile", en="Your bank account", hi="आपका बैंक खाता")
+entitle("payout", en="Payouts", hi="भुगतान निकासी")
 
 
 class ProfileSubmitted(Event):
@@ -14,6 +17,7 @@ class ProfileSubmitted(Event):
         "en": "A bank account for payouts waits to be verified.",
         "hi": "भुगतान के लिए एक बैंक खाता सत्यापन की प्रतीक्षा में है।",
     }
+    channels: ClassVar = PUSHED
     user_id: UUID
     revision: int
 
@@ -26,7 +30,9 @@ class BankAccountChanged(Event):
         "en": "The bank account for your payouts was changed. If it was not you, change your password and tell us.",
         "hi": "आपके भुगतान का बैंक खाता बदला गया है। यदि यह आपने नहीं किया, तो पासवर्ड बदलें और हमें बताएँ।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = EVERYWHERE
+    mandatory: ClassVar = True
+    urgent: ClassVar = True
     user_id: UUID
 
 
@@ -36,7 +42,8 @@ class ProfileVerified(Event):
         "en": "Your bank account is verified: you can have your money paid out.",
         "hi": "आपका बैंक खाता सत्यापित हो गया है: अब आप अपना पैसा निकाल सकते हैं।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     user_id: UUID
 
 
@@ -46,7 +53,8 @@ class ProfileRejected(Event):
         "en": "Your bank account was not accepted: {reason}",
         "hi": "आपका बैंक खाता स्वीकार नहीं किया गया: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     user_id: UUID
     reason: str
 
@@ -57,7 +65,8 @@ class ProfileRestricted(Event):
         "en": "Payouts to you are on hold: {reason}",
         "hi": "आपके भुगतान रोक दिए गए हैं: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     user_id: UUID
     reason: str
 
@@ -76,6 +85,7 @@ class PayoutRequested(_AboutPayout):
         "en": "A payout was requested.",
         "hi": "एक भुगतान का अनुरोध किया गया।",
     }
+    channels: ClassVar = PUSHED
 
 
 class PayoutSent(_AboutPayout):
@@ -84,7 +94,8 @@ class PayoutSent(_AboutPayout):
         "en": "Your payout is on its way to your bank; its reference is {reference}.",
         "hi": "आपका भुगतान आपके बैंक को भेज दिया गया है; संदर्भ संख्या {reference} है।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     reference: str
 
 
@@ -96,7 +107,8 @@ class PayoutFailed(_AboutPayout):
         "en": "Your payout was not made, and the money is back in your wallet: {reason}",
         "hi": "आपका भुगतान नहीं हुआ और पैसा आपके वॉलेट में वापस है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     reason: str
 
 
@@ -108,5 +120,6 @@ class PayoutReturned(_AboutPayout):
         "en": "The bank returned your payout, and the money is back in your wallet: {reason}",
         "hi": "बैंक ने आपका भुगतान लौटा दिया और पैसा आपके वॉलेट में वापस है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     reason: str

@@ -3,7 +3,9 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import MAILED, PUSHED, Channel, Event, entitle
+
+entitle("provider", en="Your work as a provider", hi="सेवा प्रदाता के रूप में आपका काम")
 
 
 class SubmittedForReview(Event):
@@ -14,6 +16,7 @@ class SubmittedForReview(Event):
         "en": "{business_name} applied as a provider.",
         "hi": "{business_name} ने सेवा प्रदाता बनने का आवेदन किया है।",
     }
+    channels: ClassVar = PUSHED
     provider_id: UUID
     business_name: str
     region_id: UUID
@@ -27,6 +30,7 @@ class ReapplicationRefused(Event):
         "en": "A provider who was turned down before tried to apply again.",
         "hi": "पहले अस्वीकृत किए गए एक प्रदाता ने फिर से आवेदन करने की कोशिश की।",
     }
+    channels: ClassVar = PUSHED
     provider_id: UUID
 
 
@@ -36,7 +40,8 @@ class Approved(Event):
         "en": "You are approved: leads near you are open to you now.",
         "hi": "आपका आवेदन स्वीकृत हो गया है: आस-पास के काम अब आपके लिए खुले हैं।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     provider_id: UUID
 
 
@@ -46,7 +51,8 @@ class Rejected(Event):
         "en": "Your application was turned down: {reason}",
         "hi": "आपका आवेदन अस्वीकार कर दिया गया: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     provider_id: UUID
     reason: str
 
@@ -57,7 +63,8 @@ class Suspended(Event):
         "en": "Your provider account is suspended: {reason}",
         "hi": "आपका प्रदाता खाता निलंबित है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     provider_id: UUID
     reason: str
 
@@ -68,7 +75,8 @@ class Reinstated(Event):
         "en": "Your provider account is active again.",
         "hi": "आपका प्रदाता खाता फिर से सक्रिय है।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     provider_id: UUID
 
 
@@ -78,6 +86,7 @@ class Banned(Event):
         "en": "Your provider account is closed for good: {reason}",
         "hi": "आपका प्रदाता खाता स्थायी रूप से बंद कर दिया गया है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    on_request: ClassVar = frozenset({Channel.SMS})
     provider_id: UUID
     reason: str

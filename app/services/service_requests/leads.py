@@ -57,6 +57,10 @@ def _money(row: Columns) -> dict[str, ColumnElement[Any]]:
     return _about(row) | {"fee_minor": row.fee_minor, "currency": row.currency}
 
 
+def _refunded(row: Columns) -> dict[str, ColumnElement[Any]]:
+    return _money(row) | {"decision_reason": row.decision_reason}
+
+
 def _to_staff(row: Columns) -> Select[Any]:
     support = roles.holding(Role.SUPPORT)
     managers = select(region_managers.c.user_id).where(region_managers.c.region_id == row.region_id)
@@ -85,7 +89,15 @@ LIFECYCLE = Lifecycle(
                 Emit(
                     events.LeadReported,
                     _to_staff,
-                    lambda row: _about(row) | {"provider_id": row.provider_id, "report_reason": row.report_reason},
+                    lambda row: (
+                        _about(row)
+                        | {
+                            "provider_id": row.provider_id,
+                            "report_reason": row.report_reason,
+                            "report_note": row.report_note,
+                        }
+                    ),
+                    quietly_to=lambda row: row.provider_id,
                 )
             ],
         ),
@@ -96,7 +108,7 @@ LIFECYCLE = Lifecycle(
             who="support, the region's manager, admin, with reason",
             allowed=_staff,
             records=["decision_reason"],
-            emits=[Emit(events.LeadRefunded, lambda row: row.provider_id, _money)],
+            emits=[Emit(events.LeadRefunded, lambda row: row.provider_id, _refunded)],
         ),
         Transition(
             Action.REFUSE_REPORT,
@@ -119,7 +131,7 @@ LIFECYCLE = Lifecycle(
             LeadStatus.REFUNDED,
             who="the platform, when the request ends unworked",
             allowed=None,
-            emits=[Emit(events.LeadRefunded, lambda row: row.provider_id, _money)],
+            emits=[Emit(events.LeadRefunded, lambda row: row.provider_id, _refunded)],
         ),
     ],
     visible=or_(_is_buyer, _is_staff),

@@ -145,6 +145,10 @@ def _about_provider(row: Columns, provider_id: ColumnElement[Any]) -> dict[str, 
     return _about(row) | {"provider_id": provider_id, "provider_name": name}
 
 
+def _completed(row: Columns) -> dict[str, ColumnElement[Any]]:
+    return _about_provider(row, row.completed_by) | {"proof_id": row.proof_id, "notes": row.notes}
+
+
 def _created(row: Columns) -> dict[str, ColumnElement[Any]]:
     def of_service(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return select(column).where(services.c.id == row.service_id).scalar_subquery()
@@ -186,7 +190,15 @@ LIFECYCLE = Lifecycle(
     Creation(
         Status.PENDING,
         who="a customer",
-        emits=[Emit(events.Created, _to_matching_providers, _created, up_to="matching_providers_notified")],
+        emits=[
+            Emit(
+                events.Created,
+                _to_matching_providers,
+                _created,
+                up_to="matching_providers_notified",
+                quietly_to=_to_customer,
+            )
+        ],
         deadlines=[_untouched],
     ),
     [
@@ -220,7 +232,10 @@ LIFECYCLE = Lifecycle(
             allowed=_purchaser,
             guards=[_racing],
             also=lambda row: [_worked(row)],
-            emits=[Emit(events.Started, _to_customer, lambda row: _about_provider(row, ACTOR))],
+            emits=[
+                Emit(events.Started, _to_customer, lambda row: _about_provider(row, ACTOR)),
+                Emit(events.Progressed, None, _about, quietly_to=_to_purchasers),
+            ],
             deadlines=[_settled],
         ),
         Transition(
@@ -234,7 +249,7 @@ LIFECYCLE = Lifecycle(
             sets={"completed_by": ACTOR, "send_back_reason": None},
             also=lambda row: [_worked(row), _attach_proof(row)],
             emits=[
-                Emit(events.Completed, _to_customer, lambda row: _about_provider(row, row.completed_by)),
+                Emit(events.Completed, _to_customer, _completed, quietly_to=lambda row: row.completed_by),
                 Emit(events.Lost, _to_losers, _about),
             ],
             deadlines=[_settled],
@@ -252,6 +267,7 @@ LIFECYCLE = Lifecycle(
                     events.Approved,
                     lambda row: row.completed_by,
                     lambda row: _about(row) | {"provider_id": row.completed_by},
+                    quietly_to=_to_customer_and_purchasers,
                 )
             ],
             refusals=dict.fromkeys((Status.PENDING, Status.PURCHASED, Status.IN_PROGRESS), NothingToApprove),
@@ -264,7 +280,14 @@ LIFECYCLE = Lifecycle(
             allowed=_customer,
             records=["send_back_reason"],
             sets={"completed_by": None, "proof_id": None, "notes": None},
-            emits=[Emit(events.SentBack, _to_purchasers, lambda row: _about(row) | {"reason": row.send_back_reason})],
+            emits=[
+                Emit(
+                    events.SentBack,
+                    _to_purchasers,
+                    lambda row: _about(row) | {"reason": row.send_back_reason},
+                    quietly_to=_to_customer,
+                )
+            ],
         ),
         Transition(
             Action.CANCEL,
@@ -273,7 +296,14 @@ LIFECYCLE = Lifecycle(
             who="the customer, with reason",
             allowed=_customer,
             records=["cancel_reason"],
-            emits=[Emit(events.Cancelled, _to_purchasers, lambda row: _about(row) | {"reason": row.cancel_reason})],
+            emits=[
+                Emit(
+                    events.Cancelled,
+                    _to_purchasers,
+                    lambda row: _about(row) | {"reason": row.cancel_reason},
+                    quietly_to=_to_customer,
+                )
+            ],
             deadlines=[_settled],
         ),
         Transition(

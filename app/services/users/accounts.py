@@ -30,7 +30,7 @@ from app.schemas.users import (
 )
 from app.services.users import codes, queries, sessions
 from app.services.users.codes import Channel, CodeRefused, Purpose
-from app.services.users.events import CodeRequested
+from app.services.users.events import CodeRequested, PasswordChanged
 from app.services.users.lifecycle import LIFECYCLE, Action
 
 
@@ -151,6 +151,8 @@ async def reset_password(session: Session, platform: Platform, given: ConfirmPas
     if not await session.execute(_SET_PASSWORD, user_id=user_id, password_hash=password_hash):
         raise CodeRefused()
     await sessions.end_all(session, user_id, "password_reset")
+    changed = PasswordChanged(user_id=user_id)
+    await emit(session, changed, subject_type="user", subject_id=user_id, to=[user_id])
 
 
 async def change_contact(session: Session, platform: Platform, actor: Actor, wanted: ChangeContact) -> None:

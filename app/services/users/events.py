@@ -3,7 +3,9 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import EVERYWHERE, MAILED, Event, entitle
+
+entitle("auth", en="Your account", hi="आपका खाता")
 
 
 class Registered(Event):
@@ -42,9 +44,25 @@ class TokenReused(Event):
         "en": "A sign-in token of yours was used twice. We ended that session; change your password if it was not you.",
         "hi": "आपका साइन-इन टोकन दो बार इस्तेमाल हुआ। हमने वह सत्र बंद कर दिया; यदि यह आप नहीं थे तो पासवर्ड बदलें।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    mandatory: ClassVar = True
+    urgent: ClassVar = True
     user_id: UUID
     session_id: UUID
+
+
+class PasswordChanged(Event):
+    """To the owner, who will know if it was somebody else; every session has ended."""
+
+    name: ClassVar = "auth.password_changed"
+    messages: ClassVar = {
+        "en": "Your password was changed. If it was not you, ask for a new code at once and set another.",
+        "hi": "आपका पासवर्ड बदला गया है। यदि यह आपने नहीं किया, तो तुरंत नया कोड मँगाकर दूसरा पासवर्ड रखें।",
+    }
+    channels: ClassVar = EVERYWHERE
+    mandatory: ClassVar = True
+    urgent: ClassVar = True
+    user_id: UUID
 
 
 class Suspended(Event):
@@ -53,7 +71,8 @@ class Suspended(Event):
         "en": "Your account is suspended: {reason}",
         "hi": "आपका खाता निलंबित है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    mandatory: ClassVar = True
     user_id: UUID
     reason: str
 
@@ -64,7 +83,8 @@ class Banned(Event):
         "en": "Your account is closed for good: {reason}",
         "hi": "आपका खाता स्थायी रूप से बंद है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    mandatory: ClassVar = True
     user_id: UUID
     reason: str
 
@@ -72,7 +92,8 @@ class Banned(Event):
 class Reinstated(Event):
     name: ClassVar = "auth.reinstated"
     messages: ClassVar = {"en": "Your account is active again.", "hi": "आपका खाता फिर से सक्रिय है।"}
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    mandatory: ClassVar = True
     user_id: UUID
 
 
