@@ -177,10 +177,22 @@ async def test_reading_moves_forward_only_and_is_told_and_clears_the_feed(world:
         assert await chat.read(chat.provider, 1) == {"read_number": 2, "unread_count": 1}
     assert await chat.read(chat.provider, 10**6) == {"read_number": 3, "unread_count": 0}
     assert (await succeeded(await chat.provider.get("/api/v1/notifications")))["unread_count"] == before - 3
-    receipts = [entry for entry in await world.told(chat.id) if entry[0] == "chat.read"]
-    assert receipts == [("chat.read", {chat.customer.id})] * 2
-    unread = (await succeeded(await chat.customer.get("/api/v1/notifications?unread=true")))["items"]
-    assert "chat.read" not in {item["event"]["name"] for item in unread}
+    receipts = await world.rows("events", name="chat.read", subject_id=UUID(chat.id))
+    told = [
+        (row["user_id"], row["quiet"]) for e in receipts for row in await world.rows("notifications", event_id=e["id"])
+    ]
+    assert sorted(told) == sorted([(chat.customer.id, True), (chat.provider.id, True)] * 2)
+    feed = (await succeeded(await chat.customer.get("/api/v1/notifications")))["items"]
+    assert "chat.read" not in {item["event"]["name"] for item in feed}
+
+
+async def test_the_other_devices_of_the_sender_hear_quietly_of_a_message(world: World) -> None:
+    chat = await bought(world)
+    sent = await chat.say(chat.customer)
+    [event] = await world.rows("events", name="chat.message_sent", subject_id=UUID(chat.id))
+    told = {row["user_id"]: row["quiet"] for row in await world.rows("notifications", event_id=event["id"])}
+    assert told == {chat.customer.id: True, chat.provider.id: False}
+    assert event["payload"]["message_id"] == sent["id"]
 
 
 async def test_what_one_writes_is_never_unread_to_oneself(world: World) -> None:

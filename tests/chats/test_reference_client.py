@@ -67,9 +67,12 @@ class Client:
                     }
                 )
                 conversation = self.conversations[key]
-                conversation["unread_count"] = min(COUNTED, conversation["unread_count"] + 1)
+                from_others = event["sender_id"] != str(self.person.id)
+                conversation["unread_count"] = min(COUNTED, conversation["unread_count"] + from_others)
             case "chat.read" if key in self.conversations:
                 self._moved(key, event["user_id"], event["read_number"])
+                if event["user_id"] == str(self.person.id):
+                    self.conversations[key]["unread_count"] = event["unread_count"]
             case "chat.message_deleted" if key in self.conversations:
                 self.deleted(key, event["number"])
             case "chat.participant_joined" if key in self.conversations:

@@ -3,7 +3,9 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import Event, entitle
+
+entitle("advertised_service", en="Services on sale", hi="बिकने वाली सेवाएँ")
 
 
 class _AboutService(Event):

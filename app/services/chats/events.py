@@ -3,8 +3,10 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import PUSHED, Channel, Event, entitle
 from app.schemas.chats import Participant
+
+entitle("chat", en="Chats", hi="बातचीत")
 
 
 class _InConversation(Event):
@@ -12,13 +14,16 @@ class _InConversation(Event):
 
 
 class MessageSent(_InConversation):
-    """To everybody else who takes part. Its id is the message's; `timestamp` is when it was sent.
+    """To everybody who takes part, quietly to its sender. Its id is the message's; `timestamp` is when it was sent.
 
     `participants` are those who take part now: who is not among them but was before, stays in the conversation's list.
     """
 
     name: ClassVar = "chat.message_sent"
     messages: ClassVar = {"en": "You have a new message.", "hi": "आपके लिए एक नया संदेश है।"}
+    channels: ClassVar = PUSHED
+    on_request: ClassVar = frozenset({Channel.MAIL})
+    urgent: ClassVar = True
     subject_type: str
     subject_id: UUID
     counterpart_id: UUID | None
@@ -34,12 +39,13 @@ class MessageSent(_InConversation):
 
 
 class Read(_InConversation):
-    """To everybody else who takes part; read from the beginning in their feeds."""
+    """To everybody who takes part, quietly: also to the other devices of whoever has read."""
 
     name: ClassVar = "chat.read"
     messages: ClassVar = {"en": "Your messages were read.", "hi": "आपके संदेश पढ़ लिए गए हैं।"}
     user_id: UUID
     read_number: int
+    unread_count: int
 
 
 class MessageDeleted(_InConversation):

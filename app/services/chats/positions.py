@@ -81,9 +81,10 @@ def _move() -> Statement:
             "conversation_id": moved.c.conversation_id,
             "user_id": ACTOR,
             "read_number": moved.c.read_number,
+            "unread_count": moved.c.unread_count,
         },
-        select(everybody.c.user_id).select_from(everybody.join(moved, true())).where(everybody.c.user_id != ACTOR),
-        born_read=True,
+        select(everybody.c.user_id).select_from(everybody.join(moved, true())),
+        quiet=lambda _: true(),
     )
     return Statement(
         select(

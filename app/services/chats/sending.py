@@ -201,7 +201,8 @@ def _send() -> Statement:
             "message_id": message.c.id,
             "masked": message.c.original_text.is_not(None),
         },
-        select(everybody.c.user_id).where(everybody.c.user_id != ACTOR),
+        select(everybody.c.user_id),
+        quiet=lambda user_id: user_id == ACTOR,
     )
     facts = ("takes_part", "has_others", "blocked", "images_fit", "may_join")
     return Statement(

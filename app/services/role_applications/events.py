@@ -3,7 +3,9 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import MAILED, Event, entitle
+
+entitle("role_application", en="Applications for roles", hi="भूमिकाओं के लिए आवेदन")
 
 
 class _AboutApplication(Event):
@@ -41,7 +43,7 @@ class Approved(_AboutApplication):
         "en": "You are approved: your account holds the role of {role} now.",
         "hi": "आपका आवेदन स्वीकृत हो गया है: अब आपके खाते में {role_name_hi} की भूमिका है।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
 
 
 class _WithReason(_AboutApplication):
@@ -54,7 +56,7 @@ class Rejected(_WithReason):
         "en": "Your application for the role of {role} was turned down: {reason}",
         "hi": "{role_name_hi} की भूमिका के लिए आपका आवेदन अस्वीकार कर दिया गया: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
 
 
 class Revoked(_WithReason):
@@ -63,7 +65,7 @@ class Revoked(_WithReason):
         "en": "Your account does not hold the role of {role} any more: {reason}",
         "hi": "आपके खाते से {role_name_hi} की भूमिका हटा दी गई है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
 
 
 class Readmitted(_WithReason):
@@ -72,4 +74,4 @@ class Readmitted(_WithReason):
         "en": "You may apply for the role of {role} again: {reason}",
         "hi": "आप {role_name_hi} की भूमिका के लिए फिर से आवेदन कर सकते हैं: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED

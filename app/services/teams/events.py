@@ -3,7 +3,9 @@
 from typing import ClassVar
 from uuid import UUID
 
-from app.kernel.events import Event
+from app.kernel.events import MAILED, Event, entitle
+
+entitle("team", en="Teams", hi="टीमें")
 
 
 class _AboutTeam(Event):
@@ -24,7 +26,7 @@ class MemberInvited(_AboutTeam):
         "en": "{invited_by_name} invites you to the team {team_name}.",
         "hi": "{invited_by_name} ने आपको टीम {team_name} में आमंत्रित किया है।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
     invited_by_name: str
 
 

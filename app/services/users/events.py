@@ -103,7 +103,8 @@ class SupportAppointed(Event):
         "en": "Your account belongs to support now.",
         "hi": "आपका खाता अब सहायता दल का है।",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    mandatory: ClassVar = True
     user_id: UUID
 
 
@@ -113,6 +114,7 @@ class SupportDismissed(Event):
         "en": "Your account does not belong to support any more: {reason}",
         "hi": "आपका खाता अब सहायता दल का नहीं है: {reason}",
     }
-    mailed: ClassVar = True
+    channels: ClassVar = MAILED
+    mandatory: ClassVar = True
     user_id: UUID
     reason: str
