@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.adapters.messages import Messengers
 from app.adapters.payments import payment_providers
 from app.adapters.payments.port import PaymentProvider
+from app.adapters.public_http import PublicHttp
 from app.adapters.storage import Storage
 from app.core.config import Settings
 from app.core.database import Database
@@ -32,6 +33,7 @@ class Platform:
     storage: Storage
     messengers: Messengers
     payments: Mapping[str, PaymentProvider]
+    public_http: PublicHttp
 
 
 @asynccontextmanager
@@ -53,6 +55,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         storage=Storage(settings),
         messengers=Messengers(settings, valkey.client),
         payments=payment_providers(settings, database, enqueue),
+        public_http=PublicHttp(settings),
     )
     publisher = asyncio.create_task(valkey.publish_hints())
     try:
@@ -61,6 +64,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         await end(publisher)
         for provider in platform.payments.values():
             await provider.close()
+        platform.public_http.close()
         await platform.database.close()
         await platform.limits.close()
         await valkey.close()

@@ -1,6 +1,7 @@
 """Tables, one file per noun. Importing this package completes the metadata that the migrations are checked against."""
 
 from app.models import (
+    api_keys,
     audit,
     catalogue,
     deadlines,
@@ -16,10 +17,12 @@ from app.models import (
     sandbox,
     service_requests,
     users,
+    webhook_endpoints,
 )
 from app.models.base import metadata
 
 __all__ = [
+    "api_keys",
     "audit",
     "catalogue",
     "deadlines",
@@ -36,4 +39,5 @@ __all__ = [
     "sandbox",
     "service_requests",
     "users",
+    "webhook_endpoints",
 ]
