@@ -36,6 +36,11 @@ GENEROUS = {
     "LOCALBAZAAR_PAYOUT_PROFILE_CHANGES": "100000/minute",
     "LOCALBAZAAR_PAYMENTS_PER_PAYER": "100000/minute",
     "LOCALBAZAAR_STATEMENT_DOCUMENTS": "100000/minute",
+    "LOCALBAZAAR_API_KEYS_MADE": "100000/minute",
+    "LOCALBAZAAR_API_KEY_REQUESTS": "100000/minute",
+    "LOCALBAZAAR_WEBHOOK_ENDPOINT_CHANGES": "100000/minute",
+    "LOCALBAZAAR_WEBHOOK_REPLAYS": "100000/minute",
+    "LOCALBAZAAR_WEBHOOK_LOOPBACK": "true",
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""

@@ -11,8 +11,8 @@ class WebhookEndpointDisabled(Event):
 
     name: ClassVar = "webhook_endpoint.disabled"
     messages: ClassVar = {
-        "en": "Your webhook endpoint {url} was disabled: nothing sent there was taken for days. Repair it and enable it.",
-        "hi": "आपका वेबहुक पता {url} बंद कर दिया गया: कई दिनों से वहाँ कुछ स्वीकार नहीं हुआ। उसे ठीक करके फिर चालू करें।",
+        "en": "Your webhook endpoint {url} was disabled: nothing sent there was taken for days. Repair and enable it.",
+        "hi": "आपका वेबहुक पता {url} बंद कर दिया गया: कई दिनों से वहाँ कुछ स्वीकार नहीं हुआ।",
     }
     mailed: ClassVar = True
     webhook_endpoint_id: UUID

@@ -1,4 +1,4 @@
-"""Webhook endpoints, as a table (realtime.md: Webhooks out): enabled, until the owner or three days of failure end it."""
+"""Webhook endpoints, as a table (realtime.md: Webhooks out): enabled, until the owner or days of failure end it."""
 
 from enum import StrEnum
 from typing import Final
