@@ -154,7 +154,10 @@ class PublicHttp:
         if local_only and not self._loopback:
             raise UrlRefused(f"The port must be one of {', '.join(str(port) for port in self._ports)}.")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return Target(parts.scheme, self._host(parts.hostname or ""), port, path, local_only)
+        host = parts.hostname or ""
+        if "[" in parts.netloc and ":" not in host:
+            _refuse_host()
+        return Target(parts.scheme, self._host(host), port, path, local_only)
 
     async def check(self, url: str) -> str:
         """The address as it is to be kept, or `UrlRefused` if it leads anywhere else than to the public internet."""
@@ -177,7 +180,8 @@ class PublicHttp:
         except (TimeoutError, httpcore.TimeoutException) as error:
             raise CallFailed("timeout") from error
         except (httpcore.NetworkError, OSError) as error:
-            raise CallFailed("tls" if isinstance(error.__cause__, ssl.SSLError) else "connection") from error
+            # The pool raises it anew without its cause; in what context it was raised first is still there.
+            raise CallFailed("tls" if isinstance(error.__context__, ssl.SSLError) else "connection") from error
         except httpcore.ProtocolError as error:
             raise CallFailed("protocol") from error
 
