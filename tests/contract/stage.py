@@ -16,10 +16,13 @@ from app.services.invoices import rendering
 from app.services.providers import onboarding
 from app.services.regions import administration as regions
 from app.services.service_requests.events import LeadPurchased
+from tests.api_keys.test_api_keys import made
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
+from tests.webhook_endpoints.steps import register
 
+NOWHERE = "http://127.0.0.1:9/hook"
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
 
 
@@ -109,6 +112,7 @@ async def set_stage(world: World) -> Stage:
         invoice = await invoicing.document(session, LeadPurchased.name, UUID(leads[0]))
     assert invoice is not None
     await rendering.render(world.platform, invoice.id)
+    endpoint = await register(customer, NOWHERE, "*")
     stage = Stage(customer, [customer, winner, admin, provider, manager, support, victims[1], None])
     stage.ids = {
         "request_id": [completed, *requests],
@@ -118,6 +122,8 @@ async def set_stage(world: World) -> Stage:
         "file_id": [photo, proof, document],
         "payout_id": payouts,
         "invoice_id": [str(invoice.id)],
+        "endpoint_id": [endpoint["id"]],
+        "key_id": [(await made(customer))["id"] for _ in range(3)],
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
         "region_id": [str(world.region_id)],
@@ -126,6 +132,10 @@ async def set_stage(world: World) -> Stage:
         "code": ["not_found", "validation_failed"],
     }
     stage.body = {
+        "url": NOWHERE,
+        "types": ["*"],
+        "scopes": ["events:read"],
+        "expires_at": None,
         "service_id": str(world.services["plumbing"]),
         "service_ids": [str(world.services["plumbing"])],
         "photo_ids": [photo],

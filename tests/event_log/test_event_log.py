@@ -26,16 +26,18 @@ ROWS = int(os.environ.get("LOCALBAZAAR_EVENT_LOG_ROWS", "20000"))
 """Events that the log holds when its plans are looked at."""
 
 
-class Logged(Event):
+class _Numbered(Event):
+    number: int
+
+
+class Logged(_Numbered):
     name: ClassVar = "log_test.logged"
     messages: ClassVar = {"en": "Logged {number}.", "hi": "दर्ज {number}।"}
-    number: int
 
 
-class Rare(Event):
+class Rare(_Numbered):
     name: ClassVar = "log_test_rare.seen"
     messages: ClassVar = {"en": "Seen."}
-    number: int
 
 
 class Poller:
@@ -73,7 +75,9 @@ async def database(configured: Settings) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def tell(database: Database, to: list[UUID], *numbers: int, event: type[Event] = Logged, hold: float = 0) -> None:
+async def tell(
+    database: Database, to: list[UUID], *numbers: int, event: type[_Numbered] = Logged, hold: float = 0
+) -> None:
     """Write events in one transaction that stays open for a while."""
     async with database.write() as session:
         for number in numbers:

@@ -27,16 +27,18 @@ _DUE_IN = Statement(
 )
 
 
-class Hooked(Event):
+class _Numbered(Event):
+    number: int
+
+
+class Hooked(_Numbered):
     name: ClassVar = "hook_test.happened"
     messages: ClassVar = {"en": "Number {number} happened.", "hi": "संख्या {number} हुई।"}
-    number: int
 
 
-class Other(Event):
+class Other(_Numbered):
     name: ClassVar = "hook_test_other.happened"
     messages: ClassVar = {"en": "Something else happened."}
-    number: int
 
 
 async def only_what_comes(world: World) -> None:
@@ -53,7 +55,7 @@ async def register(owner: Person, url: str, *types: str, **more: Any) -> dict[st
     return dict(answer.json())
 
 
-async def happen(world: World, owner: Person, *numbers: int, event: type[Event] = Hooked) -> list[str]:
+async def happen(world: World, owner: Person, *numbers: int, event: type[_Numbered] = Hooked) -> list[str]:
     """Events for the owner, spread to the endpoints; their ids."""
     async with world.platform.database.write() as session:
         subject = uuid4()
