@@ -14,6 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.core.tasks import end
 from app.jobs import webhooks
+from app.jobs.queue import prune_history
 from app.kernel.platform import Platform
 from app.services.webhook_endpoints import sending
 from tests.conftest import serving
@@ -384,3 +385,22 @@ async def test_a_working_worker_delivers_by_itself(world: World, working: None, 
     (got,) = await receiver.wait_for(1)
     assert json.loads(got.body)["api_key_id"] == key["id"]
     assert Webhook(endpoint["secret"]).verify(got.body, got.headers)
+
+
+async def test_deliveries_and_revoked_keys_are_forgotten_after_ninety_days(
+    world: World, platform: Platform, receiver: Receiver, url: str
+) -> None:
+    # Given what is old, and what is not
+    owner = await world.person()
+    endpoint = await register(owner, url)
+    old, young = await happen(world, owner, 1, 2)
+    keys = [(await owner.post("/api/v1/me/api-keys", {"name": "K", "scopes": ["events:read"]})).json() for _ in "12"]
+    await owner.call("DELETE", f"/api/v1/me/api-keys/{keys[0]['id']}")
+    ago = "now() - interval '91 days'"
+    await world.execute(f"UPDATE webhook_deliveries SET created_at = {ago} WHERE event_id = :id", id=UUID(old))
+    await world.execute(f"UPDATE api_keys SET revoked_at = {ago} WHERE id = :id", id=UUID(keys[0]["id"]))
+    # When history is pruned
+    await prune_history(platform)
+    # Then the old is gone, and nothing else
+    assert [item["event_id"] for item in await deliveries(owner, endpoint)] == [young]
+    assert [str(row["id"]) for row in await world.rows("api_keys", user_id=owner.id)] == [keys[1]["id"]]

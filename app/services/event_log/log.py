@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal_column,
     select,
     true,
     tuple_,
@@ -90,12 +91,15 @@ def _log(source: Table, event_id: ColumnElement[Any], *conditions: ColumnElement
     found = _wanted(select(scanned.c.xid, scanned.c.seq).join(events, events.c.id == scanned.c.event_id)).subquery(
         "found"
     )
-    last = select(scanned.c.xid, scanned.c.seq).order_by(scanned.c.xid.desc(), scanned.c.seq.desc()).limit(1)
+    newest = (scanned.c.xid.desc(), scanned.c.seq.desc())
     tail = select(
-        last.subquery("last"), select(func.count()).select_from(scanned).scalar_subquery().label("count")
+        select(scanned.c.xid).order_by(*newest).limit(literal_column("1")).scalar_subquery().label("xid"),
+        select(scanned.c.seq).order_by(*newest).limit(literal_column("1")).scalar_subquery().label("seq"),
+        select(func.count()).select_from(scanned).scalar_subquery().label("count"),
+        (~settled(bindparam("xid", type_=TransactionId))).label("ahead"),
     ).subquery("tail")
     return Statement(
-        select(tail.c.xid.label("last_xid"), tail.c.seq.label("last_seq"), tail.c.count, found)
+        select(tail.c.xid.label("last_xid"), tail.c.seq.label("last_seq"), tail.c.count, tail.c.ahead, found)
         .select_from(tail.outerjoin(found, true()))
         .order_by(found.c.xid, found.c.seq)
     )
@@ -128,11 +132,13 @@ async def page(session: ReadSession, actor: Actor, wanted: LogQuery, *, everythi
     rows = await session.all(
         statement, **whose, xid=place.xid, seq=place.seq, scan=scan, rows=rows_wanted, types=list(wanted.types)
     )
+    if rows[0]["ahead"]:
+        raise InvalidCursor("This cursor is from before the database was restored; begin anew without one.")
     found = [row for row in rows if row["id"] is not None]
     items = found[: wanted.limit]
     if len(found) > wanted.limit:
         place, has_more = _Place(items[-1]["xid"], items[-1]["seq"]), True
-    elif rows:
+    elif rows[0]["count"]:
         place, has_more = _Place(rows[0]["last_xid"], rows[0]["last_seq"]), rows[0]["count"] == scan
     else:
         has_more = False
