@@ -23,7 +23,7 @@ EVENTS = "/api/v1/events"
 WRITERS = 16
 WRITES = int(os.environ.get("LOCALBAZAAR_EVENT_LOG_WRITES", "12"))
 """Transactions of each writer."""
-ROWS = int(os.environ.get("LOCALBAZAAR_EVENT_LOG_ROWS", "20000"))
+ROWS = int(os.environ.get("LOCALBAZAAR_EVENT_LOG_ROWS", "60000"))
 """Events that the log holds when its plans are looked at."""
 BULK = 20_000
 """Of these, written in one statement."""
