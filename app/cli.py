@@ -31,6 +31,7 @@ from app.serve import serve as run_server
 from app.services.flows import town
 from app.services.payouts import profiles as payout_profiles
 from app.services.users import accounts
+from app.services.webhook_endpoints import endpoints as webhook_endpoints
 from app.ws.asyncapi import document as asyncapi_document
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -172,15 +173,15 @@ def docs(folder: Path = Path("docs"), check: bool = False) -> None:
 
 @app.command("reseal")
 def reseal_personal_data() -> None:
-    """Seal stored bank account numbers under the first of the secret keys: before an old key is taken away."""
+    """Seal what is stored sealed under the first of the secret keys: before an old key is taken away."""
 
-    async def reseal(configured: Settings) -> int:
+    async def reseal(configured: Settings) -> tuple[int, int]:
         async with open_platform(configured) as platform:
-            return await payout_profiles.reseal(platform)
+            return await payout_profiles.reseal(platform), await webhook_endpoints.reseal(platform)
 
     with _servers() as configured:
-        done = asyncio.run(reseal(configured))
-    console.print(f"{done} bank accounts are sealed under the first key.")
+        accounts, endpoints = asyncio.run(reseal(configured))
+    console.print(f"{accounts} bank accounts and the secrets of {endpoints} webhook endpoints are sealed under it.")
 
 
 @ledger_commands.command("verify")

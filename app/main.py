@@ -15,13 +15,16 @@ from app.core.config import Settings, settings
 from app.core.logging import configure_logging
 from app.core.tasks import end
 from app.edge import Edge
+from app.kernel.event_schemas import event_webhooks
 from app.kernel.platform import open_platform
 from app.routers import (
     advertised_services,
     aliases,
+    api_keys,
     auth,
     catalogue,
     chats,
+    event_log,
     files,
     invoices,
     me,
@@ -36,8 +39,10 @@ from app.routers import (
     staff,
     system,
     teams,
+    webhook_endpoints,
 )
 from app.schemas.base import ProblemDocument
+from app.services.api_keys.checking import LiveKeys
 from app.services.users.sessions import LiveSessions
 from app.ws import endpoint, pages, stream
 from app.ws.acknowledgements import Acknowledgements
@@ -85,6 +90,9 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         payments,
         payouts,
         invoices,
+        event_log,
+        webhook_endpoints,
+        api_keys,
         staff,
         system,
         aliases,
@@ -116,11 +124,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with open_platform(app.state.settings) as platform:
         sessions = LiveSessions(platform)
         hub, topics, acknowledgements = Hub(platform, sessions), Topics(platform), Acknowledgements(platform)
+        keys = LiveKeys(platform)
         app.state.platform, app.state.sessions, app.state.hub = platform, sessions, hub
-        app.state.topics, app.state.acknowledgements = topics, acknowledgements
+        app.state.topics, app.state.acknowledgements, app.state.api_keys = topics, acknowledgements, keys
         for part in (hub, topics, acknowledgements):
             await part.start()
-        listener = asyncio.create_task(sessions.listen())
+        kept_up = [asyncio.create_task(task) for task in (sessions.listen(), keys.listen(), keys.keep_noting_uses())]
         # What lives now lives for ever: collecting it again and again was most of the slowest requests' time.
         gc.collect()
         gc.freeze()
@@ -128,13 +137,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await end(listener)
+            await end(*kept_up)
             for part in (hub, topics, acknowledgements):
                 await part.stop()
 
 
 def _document_problems(app: FastAPI) -> None:
-    """Put the problem document among the schemas, and in the place of FastAPI's own shape of a 422."""
+    """Put the problem document in the place of FastAPI's own shape of a 422, and add what is sent to integrators."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
@@ -144,6 +153,7 @@ def _document_problems(app: FastAPI) -> None:
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+            document["webhooks"] = event_webhooks()
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -40,6 +40,11 @@ GENEROUS = {
     "LOCALBAZAAR_MESSAGES_PER_USER": "100000/minute",
     "LOCALBAZAAR_CONVERSATIONS_PER_USER": "100000/minute",
     "LOCALBAZAAR_MESSAGE_REPORTS_PER_USER": "100000/minute",
+    "LOCALBAZAAR_API_KEYS_MADE": "100000/minute",
+    "LOCALBAZAAR_API_KEY_REQUESTS": "100000/minute",
+    "LOCALBAZAAR_WEBHOOK_ENDPOINT_CHANGES": "100000/minute",
+    "LOCALBAZAAR_WEBHOOK_REPLAYS": "100000/minute",
+    "LOCALBAZAAR_WEBHOOK_LOOPBACK": "true",
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""

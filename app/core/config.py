@@ -57,6 +57,7 @@ def _push_service(value: str) -> str:
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
+Port = Annotated[int, Field(gt=0, lt=65536)]
 Allowance = Annotated[str, AfterValidator(_allowance)]
 """How often something may be tried, such as "10/15 minutes"; several joined by ";"."""
 
@@ -88,7 +89,7 @@ class ProviderName(StrEnum):
     RAZORPAY = "razorpay"
 
 
-_LISTS = frozenset({"allowed_origins", "secret_keys", "house_currencies", "push_services"})
+_LISTS = frozenset({"allowed_origins", "secret_keys", "house_currencies", "push_services", "webhook_ports"})
 """Settings that are written as one line, separated by commas."""
 
 
@@ -278,6 +279,40 @@ class Settings(BaseSettings):
     deadline_poll_seconds: Seconds = 0.5
     relay_poll_seconds: Seconds = 0.2
 
+    api_keys_per_user: Count = 20
+    api_keys_made: Allowance = "30/day"
+    """How often somebody may make an API key."""
+    api_key_requests: Allowance = "600/minute"
+    """How often one API key may be used."""
+    api_key_use_seconds: Seconds = 60
+    """How often the last use of an API key is noted."""
+    webhook_endpoints_per_user: Count = 10
+    webhook_endpoint_changes: Allowance = "60/hour"
+    """How often somebody may make a webhook endpoint or give one another address: each looks a name up."""
+    webhook_replays: Allowance = "300/hour"
+    """How many deliveries somebody may have sent again by hand."""
+    webhook_ports: Annotated[tuple[Port, ...], NoDecode] = (443,)
+    """Ports that webhooks may be sent to, separated by commas."""
+    webhook_loopback: bool = False
+    """Development only: webhooks may go to this very machine, also by http and to any port."""
+    webhook_seconds: Seconds = 10
+    """How long one attempt may take in all, from the look-up of the name to the head of the answer."""
+    webhook_concurrency: Count = 50
+    """Attempts that one worker makes at the same time."""
+    webhook_concurrency_per_endpoint: Count = 4
+    """Of these, to one endpoint."""
+    webhook_retry_first_seconds: Seconds = 10
+    """The pause after the first failure; each later one is three times as long, and all vary by a fifth."""
+    webhook_retry_longest_seconds: Seconds = 4 * 3600
+    webhook_retry_seconds: Seconds = 24 * 3600
+    """How long a delivery is tried again."""
+    webhook_disable_seconds: Seconds = 3 * 24 * 3600
+    """How long every attempt has to fail until the endpoint is disabled."""
+    webhook_secret_overlap_seconds: Seconds = 24 * 3600
+    """How long the secret before still signs, beside a new one."""
+    webhook_poll_seconds: Seconds = 0.5
+    """How often a worker looks for deliveries that are due."""
+
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
@@ -309,6 +344,8 @@ class Settings(BaseSettings):
             raise ValueError("LOCALBAZAAR_PUSH_SERVICES: production asks only hosts, over https")
         if not (self.database_url and self.redis_url):
             raise ValueError("production needs DATABASE_URL and REDIS_URL")
+        if self.webhook_loopback:
+            raise ValueError("production must not send webhooks to itself: unset LOCALBAZAAR_WEBHOOK_LOOPBACK")
         return self
 
     @model_validator(mode="after")

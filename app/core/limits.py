@@ -4,6 +4,7 @@ While Valkey is away each process counts for itself: weaker, but neither open no
 """
 
 import time
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from limits import parse_many
@@ -14,6 +15,15 @@ from redis.exceptions import RedisError
 
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is left of an allowance, and when it will be whole again."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
 
 
 class Limits:
@@ -41,6 +51,15 @@ class Limits:
             if not fits:
                 reset_at, _ = await limiter.get_window_stats(limit, *key)
                 raise TooManyRequests(int(reset_at - time.time()) + 1)
+
+    async def left(self, allowance: str, *key: str) -> Window:
+        """What `hit` has left of the first limit of an allowance; counts nothing."""
+        limit = parse_many(allowance)[0]
+        try:
+            reset_at, remaining = await self._shared.get_window_stats(limit, *key)
+        except (RedisError, OSError):
+            reset_at, remaining = await self._alone.get_window_stats(limit, *key)
+        return Window(limit.amount, remaining, max(0, int(reset_at - time.time()) + 1))
 
     async def close(self) -> None:
         await self._pool.disconnect()

@@ -30,10 +30,12 @@ from app.core.database import Statement
 from app.kernel import files
 from app.kernel.events import Channel
 from app.kernel.platform import Platform
+from app.models.api_keys import api_keys
 from app.models.events import events, notifications
 from app.models.idempotency import idempotency_keys
 from app.models.payments import webhook_events
 from app.models.users import refresh_tokens, sessions
+from app.models.webhook_endpoints import webhook_deliveries
 from app.services.flows import invoicing
 from app.services.invoices import rendering
 from app.services.notifications import delivery, recipients
@@ -59,10 +61,13 @@ _ended = exists().where(
     sessions.c.id == refresh_tokens.c.session_id,
     or_(sessions.c.revoked_at < func.now() - _age, refresh_tokens.c.expires_at < func.now() - _age),
 )
-# Tokens before their sessions, notifications before their events: in the order in which the one names the other.
+# Tokens before their sessions, deliveries and notifications before their events: in the order in which the one names
+# the other.
 _PRUNED: Final = (
+    _pruning(webhook_deliveries, webhook_deliveries.c.created_at < func.now() - _age),
     _pruning(notifications, notifications.c.created_at < func.now() - _age),
     _pruning(events, events.c.created_at < func.now() - _age),
+    _pruning(api_keys, or_(api_keys.c.revoked_at < func.now() - _age, api_keys.c.expires_at < func.now() - _age)),
     _pruning(webhook_events, webhook_events.c.processed_at < func.now() - _age),
     _pruning(refresh_tokens, _ended),
     _pruning(
@@ -157,7 +162,7 @@ def _tell_recipients(platform: Platform, queue: PgQueuer) -> None:
 
 
 async def prune_history(platform: Platform) -> None:
-    """Forget idempotency keys after a week; events, notifications, webhooks and ended sessions after 90 days."""
+    """Forget idempotency keys after a week; events, notifications, webhooks, ended sessions and keys after 90 days."""
     await _prune(platform, _KEYS, platform.settings.idempotency_seconds)
     for statement in _PRUNED:
         await _prune(platform, statement, platform.settings.event_retention_seconds)

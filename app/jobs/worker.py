@@ -14,7 +14,7 @@ from app.core.database import connect
 from app.core.errors import Problem
 from app.core.logging import configure_logging
 from app.core.tasks import end, run_together
-from app.jobs import clock, queue, relay
+from app.jobs import clock, queue, relay, webhooks
 from app.kernel.platform import Platform, open_platform
 
 _log = structlog.get_logger()
@@ -36,6 +36,8 @@ async def work(platform: Platform) -> None:
         await run_together(
             relay.run(platform),
             clock.run(platform),
+            webhooks.run_spreading(platform),
+            webhooks.run_sending(platform),
             # A job that is to be tried again announces nothing when its time has come: the queue has to look.
             jobs.run(dequeue_timeout=_LOOK_AGAIN),
             _end_when(lost),

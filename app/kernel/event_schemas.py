@@ -1,8 +1,11 @@
 """Events as JSON Schema, for documents that other programs read: AsyncAPI, the webhooks of OpenAPI."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from app.kernel.events import Event, message
+from pydantic_core import to_jsonable_python
+
+from app.kernel.events import Event, declared, message
 
 _EXAMPLE_ID: Final = "019bf0f1-8c00-7000-8000-000000000001"
 _EXAMPLE_MOMENT: Final = "2026-01-29T10:30:00Z"
@@ -19,6 +22,16 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "null": None,
 }
 _LEFT_OUT: Final = "…"
+
+_TEXT: Final = {"type": "string"}
+_HEADERS: Final = {
+    "webhook-id": "The event's id, the same however often it is sent: drop what you have had.",
+    "webhook-timestamp": "When this attempt was signed, in seconds since 1970.",
+    "webhook-signature": "`v1,` and the base64 of the HMAC-SHA256 over `<id>.<timestamp>.<body>`; one for each secret.",
+}
+_ANSWERS: Final = {
+    "2XX": {"description": "Taken. Anything else, a redirect too, is tried again."},
+}
 
 Schema = dict[str, Any]
 
@@ -41,7 +54,9 @@ def envelope_schema(event: type[Event], ref_template: str = "#/$defs/{model}") -
         **own["properties"],
         "message": {"type": "string", "description": "One sentence in the reader's language."},
     }
-    schema = {"title": event.name, "type": "object", "properties": properties, "required": list(properties)}
+    required = list(properties)
+    properties["quiet"] = {"type": "boolean", "const": True, "description": "It notifies nobody: lists follow it."}
+    schema = {"title": event.name, "type": "object", "properties": properties, "required": required}
     if event.__doc__:
         schema["description"] = " ".join(event.__doc__.split())
     return schema, definitions
@@ -83,3 +98,39 @@ def example(schema: Schema, definitions: dict[str, Schema] | None = None) -> Any
             return [example(schema["items"], definitions)] if "items" in schema else []
         case kind:
             return _EXAMPLES.get(schema.get("format", ""), _EXAMPLES.get(kind or "null"))
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """The schema with what it refers to in the place of the reference, which would point nowhere elsewhere."""
+    if isinstance(schema, list):
+        return [_inlined(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(part, definitions) for key, part in schema.items()}
+
+
+def event_webhooks() -> dict[str, Any]:
+    """The `webhooks` of an OpenAPI document: every declared event as it is sent to an integrator's endpoint."""
+    return {event.name: {"post": _webhook(event)} for event in declared()}
+
+
+def _webhook(event: type[Event]) -> dict[str, Any]:
+    headers = [
+        {"name": name, "in": "header", "required": True, "description": text, "schema": _TEXT}
+        for name, text in _HEADERS.items()
+    ]
+    schema, definitions = envelope_schema(event)
+    content = {"application/json": {"schema": _inlined(schema, definitions)}}
+    described: dict[str, Any] = to_jsonable_python(
+        {
+            "operationId": f"webhook_{event.name.replace('.', '_')}",
+            "summary": event.messages["en"],
+            "tags": ["webhooks"],
+            "parameters": headers,
+            "requestBody": {"required": True, "content": content},
+            "responses": _ANSWERS,
+        }
+    )
+    return described

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.adapters.messages import Messengers
 from app.adapters.payments import payment_providers
 from app.adapters.payments.port import PaymentProvider
+from app.adapters.public_http import PublicHttp
 from app.adapters.push import WebPush
 from app.adapters.storage import Storage
 from app.core.config import Settings
@@ -34,6 +35,7 @@ class Platform:
     messengers: Messengers
     push: WebPush
     payments: Mapping[str, PaymentProvider]
+    public_http: PublicHttp
 
 
 @asynccontextmanager
@@ -56,6 +58,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         messengers=Messengers(settings, valkey.client),
         push=WebPush(settings),
         payments=payment_providers(settings, database, enqueue),
+        public_http=PublicHttp(settings),
     )
     publisher = asyncio.create_task(valkey.publish_hints())
     try:
@@ -65,6 +68,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         for provider in platform.payments.values():
             await provider.close()
         await platform.push.close()
+        platform.public_http.close()
         await platform.database.close()
         await platform.limits.close()
         await valkey.close()

@@ -2,6 +2,7 @@
 
 from app.models import (
     advertised_services,
+    api_keys,
     audit,
     catalogue,
     chats,
@@ -22,12 +23,14 @@ from app.models import (
     service_requests,
     teams,
     users,
+    webhook_endpoints,
     work_orders,
 )
 from app.models.base import metadata
 
 __all__ = [
     "advertised_services",
+    "api_keys",
     "audit",
     "catalogue",
     "chats",
@@ -49,5 +52,6 @@ __all__ = [
     "service_requests",
     "teams",
     "users",
+    "webhook_endpoints",
     "work_orders",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
@@ -12,7 +12,10 @@ from app.core.database import ReadSession, Session, SingleStatementSession
 from app.core.errors import RoleRequired, Unauthenticated
 from app.kernel import idempotency
 from app.kernel.platform import Platform
+from app.schemas.api_keys import Scope
 from app.schemas.users import Role
+from app.services.api_keys.checking import LiveKey
+from app.services.api_keys.keys import MARK
 
 _SCHEME = "bearer "
 
@@ -25,6 +28,45 @@ class _Bearer(HTTPBearer):
         if token is None:
             raise Unauthenticated()
         actor: Actor = await request.app.state.sessions.actor(token)
+        return actor
+
+
+class _ApiKey(HTTPBearer):
+    """An API key that holds one of these scopes. Only routes that ask for one take keys: to the others it is a token
+    like any other that is not valid."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        super().__init__(scheme_name="api_key", description="An API key, `lb_…`.", auto_error=False)
+        self._scopes = scopes
+
+    async def __call__(self, request: Request, response: Response) -> LiveKey:  # type: ignore[override]  # as above
+        return await self.live_key(request, response, bearer_token(request))
+
+    async def live_key(self, request: Request, response: Response, given: str | None) -> LiveKey:
+        """The key, counted against its allowance; the answer tells what is left of it."""
+        if given is None or not given.startswith(MARK):
+            raise Unauthenticated("This needs an API key.")
+        key: LiveKey = await request.app.state.api_keys.key(given)
+        limits, allowance = _platform(request).limits, _platform(request).settings.api_key_requests
+        await limits.hit(allowance, "api-key", str(key.id))
+        left = await limits.left(allowance, "api-key", str(key.id))
+        response.headers["RateLimit-Limit"] = str(left.limit)
+        response.headers["RateLimit-Remaining"] = str(left.remaining)
+        response.headers["RateLimit-Reset"] = str(left.reset_seconds)
+        key.require(*self._scopes)
+        return key
+
+
+class _BearerOrApiKey(_ApiKey):
+    """A signed-in user, or an API key that holds one of these scopes: then the actor is its owner, without roles."""
+
+    async def __call__(self, request: Request, response: Response) -> Actor:  # type: ignore[override]  # as above
+        given = bearer_token(request)
+        if given is not None and given.startswith(MARK):
+            return (await self.live_key(request, response, given)).actor
+        if given is None:
+            raise Unauthenticated()
+        actor: Actor = await request.app.state.sessions.actor(given)
         return actor
 
 
@@ -103,6 +145,8 @@ class Once:
 SignedIn = Annotated[
     Actor, Depends(_Bearer(scheme_name="bearer", description="The access token of `/auth/login`.", auto_error=False))
 ]
+EventReader = Annotated[LiveKey, Depends(_ApiKey(Scope.EVENTS_READ, Scope.EVENTS_READ_ALL))]
+WebhookManager = Annotated[Actor, Depends(_BearerOrApiKey(Scope.WEBHOOKS_MANAGE))]
 Provider = Annotated[Actor, Depends(_holding(Role.PROVIDER))]
 Advertiser = Annotated[Actor, Depends(_holding(Role.ADVERTISER))]
 Admin = Annotated[Actor, Depends(_holding(Role.ADMIN))]

@@ -5,8 +5,8 @@ import pkgutil
 
 
 def load_all() -> None:
-    """Import every noun and flow. Beside their rules they say what happens at a deadline, after a payment, and which
-    events are mailed: a worker that had not loaded one would fail those silently."""
+    """Import every noun and flow. Beside their rules they say what happens at a deadline, after a payment, and by
+    which ways events leave: a worker that had not loaded one would fail those silently."""
     for name in _modules():
         importlib.import_module(name)
 

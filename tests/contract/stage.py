@@ -17,6 +17,7 @@ from app.services.providers import onboarding
 from app.services.regions import administration as regions
 from app.services.service_requests.events import LeadPurchased
 from tests.advertised_services.steps import offer
+from tests.api_keys.test_api_keys import made
 from tests.chats.steps import asked, report_of
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
@@ -24,7 +25,9 @@ from tests.role_applications.steps import applied, decide
 from tests.support.fake_push import Browser, PushService
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 from tests.teams.steps import team_of
+from tests.webhook_endpoints.steps import register
 
+NOWHERE = "http://127.0.0.1:9/hook"
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
 
 
@@ -123,6 +126,7 @@ async def set_stage(world: World) -> Stage:
     chat = await asked(world, customer, provider)
     sent = [await chat.say(person) for person in (provider, customer, provider, customer)]
     report = await report_of(chat, customer, sent[0])
+    endpoint = await register(customer, NOWHERE, "*")
     stage = Stage(customer, [customer, winner, *advertisers, admin, provider, manager, support, victims[1], None])
     stage.ids = {
         "request_id": [completed, *requests],
@@ -132,6 +136,8 @@ async def set_stage(world: World) -> Stage:
         "file_id": [photo, proof, document],
         "payout_id": payouts,
         "invoice_id": [str(invoice.id)],
+        "endpoint_id": [endpoint["id"]],
+        "key_id": [(await made(customer))["id"] for _ in range(3)],
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
         "application_id": candidates,
@@ -150,6 +156,10 @@ async def set_stage(world: World) -> Stage:
     stage.body = {
         "endpoint": "https://fcm.googleapis.com/fcm/send/abc",
         "family": "service_request",
+        "url": NOWHERE,
+        "types": ["*"],
+        "scopes": ["events:read"],
+        "expires_at": None,
         "service_id": str(world.services["plumbing"]),
         "service_ids": [str(world.services["plumbing"])],
         "photo_ids": [photo],

@@ -71,6 +71,7 @@ def test_a_complete_production_starts_and_hides_sent_messages(environment: Any) 
         ({"LOCALBAZAAR_TEXT_SENDER": "console"}, "LOCALBAZAAR_TEXT_SENDER"),
         ({"LOCALBAZAAR_SMTP_URL": ""}, "LOCALBAZAAR_SMTP_URL"),
         ({"LOCALBAZAAR_TEXT_GATEWAY_URL": ""}, "LOCALBAZAAR_TEXT_GATEWAY_URL"),
+        ({"LOCALBAZAAR_WEBHOOK_LOOPBACK": "true"}, "LOCALBAZAAR_WEBHOOK_LOOPBACK"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({"REDIS_URL": ""}, "REDIS_URL"),
         ({"LOCALBAZAAR_PAYMENT_PROVIDER": "sandbox"}, "LOCALBAZAAR_PAYMENT_PROVIDER"),
@@ -105,6 +106,8 @@ def test_production_without_any_secret_is_refused(environment: Any) -> None:
         ("LOCALBAZAAR_PAYOUT_TIME_ZONE", "India/Pune"),
         ("LOCALBAZAAR_PAYOUT_TIME_ZONE", "../etc/passwd"),
         ("LOCALBAZAAR_PAYOUT_HOUR", "24"),
+        ("LOCALBAZAAR_WEBHOOK_PORTS", "443,https"),
+        ("LOCALBAZAAR_WEBHOOK_PORTS", "65536"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_the_name_of_its_variable(

@@ -1,6 +1,9 @@
 """Somebody else's web server on the loopback: takes whatever is sent to it, keeps it, and answers as it is told."""
 
 import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,3 +45,25 @@ class Receiver:
             while len(self.received) < count:  # noqa: ASYNC110 - what is waited for is in another task
                 await asyncio.sleep(0.02)
         return self.received
+
+
+Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def speaking(conversation: Conversation, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on the loopback that answers each connection as no web server should; its port."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await conversation(reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the other side had enough
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()

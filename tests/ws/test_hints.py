@@ -83,7 +83,7 @@ async def subscribed(valkey: OwnValkey) -> None:
     async with asyncio.timeout(10), Redis.from_url(valkey.url) as client:
         while dict(await client.pubsub_numsub("hints:streams", "hints:sessions")) != {  # noqa: ASYNC110
             b"hints:streams": 1,
-            b"hints:sessions": 2,
+            b"hints:sessions": 3,
         }:
             await asyncio.sleep(0.01)
 

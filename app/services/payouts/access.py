@@ -1,14 +1,12 @@
 """Who is who for payouts, and the lock that makes one owner's doings queue up."""
 
-from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
-
-from app.core.database import Session, Statement
+from app.core.database import Session
 from app.core.errors import Forbidden
 from app.kernel.lifecycle import actor_has
-from app.models.users import Role, UserStatus, users
+from app.models.users import Role
+from app.services.users import locks
 
 
 class AccountNotActive(Forbidden):
@@ -20,17 +18,12 @@ is_reviewer = actor_has(Role.ADMIN, Role.SUPPORT)
 """Support may look, admins decide."""
 
 
-_LOCK_OWNER: Final = Statement(
-    select(users.c.status).where(users.c.id == bindparam("owner_id")).with_for_update(key_share=True)
-)
-
-
 async def lock_owner(session: Session, owner_id: UUID) -> bool:
     """Make the owner's other doings with payouts wait, so that what is read next holds until the commit.
 
     The first of the locks: owner → profile or payout → its deadlines → accounts. Answers whether the account is active.
     """
-    return bool(await session.scalar(_LOCK_OWNER, owner_id=owner_id) == UserStatus.ACTIVE)
+    return await locks.lock_account(session, owner_id)
 
 
 async def lock_active_owner(session: Session, owner_id: UUID) -> None:

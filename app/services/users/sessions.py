@@ -1,9 +1,6 @@
 """Sessions: log in, rotate, log out, and the check that every request passes (identity.md: Sessions)."""
 
-import time
-from collections import defaultdict
 from datetime import timedelta
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Uuid, and_, any_, bindparam, exists, func, insert, select, update
@@ -18,6 +15,7 @@ from app.core.security import digest, opaque_token
 from app.core.valkey import SESSIONS
 from app.kernel.events import emit
 from app.kernel.platform import Platform
+from app.kernel.remembered import Remembered
 from app.models.users import UserStatus, refresh_tokens, sessions, user_roles, users
 from app.schemas.users import Login, SessionInfo, Tokens, User
 from app.services.users import queries
@@ -271,27 +269,15 @@ async def living_sessions(session: ReadSession, session_ids: list[UUID]) -> set[
     return {row["id"] for row in await session.all(_LIVING, session_ids=session_ids)}
 
 
-class LiveSessions:
-    """Sessions that this process has verified lately: a suspended or logged-out user is refused at once.
-
-    What is remembered is forgotten on a hint (milliseconds after the commit that ended it, on every process) and in any
-    case after `session_recheck_seconds`, so a lost hint costs a second, not the token's lifetime. The database decides.
-    """
-
-    _SIZE: Final = 50_000
-
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
-        self._trusted_for = platform.settings.session_recheck_seconds
-        self._actors: dict[UUID, tuple[float, Actor]] = {}
-        self._of_user: defaultdict[UUID, set[UUID]] = defaultdict(set)
+class LiveSessions(Remembered[UUID, Actor]):
+    """Sessions that this process has verified lately: a suspended or logged-out user is refused at once."""
 
     async def actor(self, token: str) -> Actor:
         """Who the access token speaks for, or `Unauthenticated`."""
         user_id, session_id = self._platform.tokens.verify(token)
-        known = self._actors.get(session_id)
-        if known is not None and known[0] > time.monotonic() and known[1].id == user_id:
-            return known[1]
+        known = self.get(session_id)
+        if known is not None and known.id == user_id:
+            return known
         actor = await self.look_up(user_id, session_id)
         if actor is None:
             raise Unauthenticated("The session has ended.")
@@ -299,34 +285,12 @@ class LiveSessions:
 
     async def look_up(self, user_id: UUID, session_id: UUID) -> Actor | None:
         """The user as the database knows them now, or None if the session has ended; remembered for a moment."""
-        # The time is taken before the look: a change that commits in between is not covered up by this answer.
-        trusted_until = time.monotonic() + self._trusted_for
+        trusted_until = self.trusted_until()
         async with self._platform.database.read() as session:
             row = await session.first(_LIVE, session_id=session_id, user_id=user_id)
         if row is None:
             self.forget({user_id})
             return None
         actor = Actor(user_id, frozenset(row["roles"]), session_id, row["language"])
-        if len(self._actors) >= self._SIZE:
-            self.forget_all()
-        self._actors[session_id] = trusted_until, actor
-        self._of_user[user_id].add(session_id)
+        self.keep(session_id, user_id, actor, trusted_until)
         return actor
-
-    def forget(self, changed: set[UUID]) -> None:
-        for user_id in changed:
-            for session_id in self._of_user.pop(user_id, ()):
-                self._actors.pop(session_id, None)
-
-    def forget_all(self) -> None:
-        self._actors.clear()
-        self._of_user.clear()
-
-    async def listen(self) -> None:
-        """Follow the hints of all processes, for as long as this one runs."""
-        self._platform.valkey.here[SESSIONS].append(self.forget)
-        async for changed in self._platform.valkey.hints(SESSIONS):
-            if changed is None:
-                self.forget_all()
-            else:
-                self.forget(changed)

@@ -1,0 +1,18 @@
+"""The lock of an account: what it does by counting what it has queues up behind it."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, select
+
+from app.core.database import Session, Statement
+from app.models.users import UserStatus, users
+
+_LOCK: Final = Statement(
+    select(users.c.status).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True)
+)
+
+
+async def lock_account(session: Session, user_id: UUID) -> bool:
+    """Lock the account until the commit; whether it is active."""
+    return bool(await session.scalar(_LOCK, user_id=user_id) == UserStatus.ACTIVE)
