@@ -23,7 +23,7 @@ from app.core.valkey import SESSIONS, STREAMS
 from app.kernel.events import envelope
 from app.kernel.platform import Platform
 from app.services.users.sessions import LiveSessions, living_sessions
-from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, look, resume_point
+from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, look, resume_point, sweep
 from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, RESTARTING, TOO_SLOW
 
 _log = structlog.get_logger()
@@ -109,6 +109,8 @@ class Hub:
         self._wake = asyncio.Event()
         self._suspects: set[UUID] = set()
         self._suspected = asyncio.Event()
+        self._swept: Snapshot | None = None
+        """All that is visible in it was looked for, hint or no hint."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -228,7 +230,7 @@ class Hub:
 
     async def _deliver(self, batch: list[Connection]) -> None:
         positions = [connection.position for connection in batch]
-        async with self._platform.database.read() as session:
+        async with self._platform.watching.read() as session:
             snapshot, found = await look(session, [(connection.user_id, connection.position) for connection in batch])
         for index, connection in enumerate(batch):
             # A resume that came while we were looking has moved the connection: these rows are not for it any more.
@@ -256,7 +258,7 @@ class Hub:
 
     async def _close_ended(self, connections: list[Connection]) -> None:
         try:
-            async with self._platform.database.read() as session:
+            async with self._platform.watching.read() as session:
                 living = await living_sessions(session, [connection.session_id for connection in connections])
         except Problem as problem:
             _log.warning("hub_recheck_failed", code=problem.code)
@@ -279,12 +281,12 @@ class Hub:
                 tell(list(self._of_user) if named is None else named)
 
     async def _sweep(self) -> None:
-        """Look for everybody now and then, in case a hint was lost, and close who has not read for too long."""
+        """Now and then look for what no hint told of, and close who has not read for too long."""
         sweeps = 0
         while True:
             await asyncio.sleep(self._platform.settings.hub_sweep_seconds)
             sweeps += 1
-            self.look_for(list(self._of_user))
+            await self.look_for_unheard()
             if sweeps % _SWEEPS_UNTIL_RECHECK == 0:
                 self.recheck(list(self._of_user))
             now = time.monotonic()
@@ -293,6 +295,19 @@ class Hub:
                     stalled = connection.stalled_since
                     if stalled is not None and now - stalled > self._platform.settings.socket_stall_seconds:
                         connection.close(TOO_SLOW)
+
+    async def look_for_unheard(self) -> None:
+        """Look for whatever no hint told of since this was last done."""
+        asked_for = set(self._of_user) if self._swept is not None else set()
+        try:
+            async with self._platform.watching.read() as session:
+                snapshot, users = await sweep(session, list(asked_for), self._swept or FROM_NOW_ON.sent)
+        except Problem as problem:
+            _log.warning("hub_sweep_failed", code=problem.code)
+            return
+        # Who joined in the meantime may have looked before this snapshot, and the next sweep asks what follows it.
+        self.look_for([*users, *(self._of_user.keys() - asked_for)])
+        self._swept = snapshot
 
 
 async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:

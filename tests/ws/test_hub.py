@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -194,7 +195,7 @@ async def test_after_a_look_that_failed_everybody_still_waits(
         raise OSError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(platform.database, "acquire", away)
+        patched.setattr(platform.watching, "acquire", away)
         await hub.look()
     assert hub.waiting == 1
     assert words_of(await look_to_the_end(hub, connection)) == ["one"]
@@ -263,3 +264,29 @@ def _broken_once(look: Callable[[], Any]) -> Callable[[], Any]:
         await look()
 
     return broken
+
+
+async def test_who_joins_while_the_hub_sweeps_is_not_forgotten_by_it(
+    hub: Hub, platform: Platform, user_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a hub that has swept before, and nobody hints
+    monkeypatch.setattr(platform.valkey, "here", defaultdict(list))
+    await hub.look_for_unheard()
+    fetch = ReadSession.all
+
+    async def join_and_fetch(session: ReadSession, *statement: Any, **values: Any) -> Any:
+        patched.undo()
+        joining.append(await joined(hub, user_id))
+        await commit(platform, user_id, "one")
+        return await fetch(session, *statement, **values)
+
+    # When somebody joins and an event is committed between the beginning of a sweep and its look
+    joining: list[Connection] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ReadSession, "all", join_and_fetch)
+        await hub.look_for_unheard()
+    # Then this sweep finds it, for the next asks about what follows only
+    [connection] = joining
+    assert words_of(await look_to_the_end(hub, connection)) == ["one"]
+    await hub.look_for_unheard()
+    assert hub.waiting == 0
