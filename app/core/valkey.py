@@ -66,7 +66,7 @@ class Valkey:
                         _log.warning("hints_lost", channel=channel, users=len(batch), error=type(error).__name__)
 
     async def hints(self, channel: str) -> AsyncGenerator[set[UUID] | None, None]:
-        """Users named on the channel by other processes; None each time the subscription is new, when anything may have been missed."""
+        """Users that other processes name on the channel; None when the subscription is new: anything may be missed."""
         while True:
             subscriber: Redis = Redis.from_url(self._url, socket_timeout=None, socket_connect_timeout=2)
             try:
