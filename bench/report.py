@@ -147,7 +147,7 @@ def show_sockets(found: Sockets, console: Console) -> None:
     ours, theirs = found.fan_out, found.bare
     console.print(
         f"{SOCKETS:,} sockets: {ours.per_second:,.0f} deliveries/s when all hear all,"
-        f" {ours.server_microseconds:.0f} µs of the server and {ours.database_microseconds:.0f} µs of the database each;"
+        f" {ours.server_microseconds:.0f} µs of the server, {ours.database_microseconds:.0f} µs of the database each;"
         " a bare server from memory:"
         f" {theirs.per_second:,.0f}/s, {theirs.server_microseconds:.0f} µs. Ratio of µs"
         f" [bold]{theirs.server_microseconds / ours.server_microseconds:.2f}[/bold]."

@@ -1,6 +1,7 @@
 """The client's side of a WebSocket with as little work as possible: whoever loads a server must not wait for itself."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -97,7 +98,20 @@ class Socket(asyncio.Protocol):
             self.closed.set_result(self._code)
 
 
-async def connect(port: int, token: str, take: Take) -> Socket:
-    """A socket whose handshake is under way. Raises OSError where nobody listens."""
-    _, socket = await asyncio.get_running_loop().create_connection(lambda: Socket(token, take), "127.0.0.1", port)
-    return socket
+async def connect(port: int, token: str, take: Take, *, receive_buffer: int | None = None) -> Socket:
+    """A socket whose handshake is under way; the kernel keeps `receive_buffer` bytes for a reader that does not read.
+
+    Raises OSError where nobody listens.
+    """
+    loop = asyncio.get_running_loop()
+    line = socket.socket()
+    try:
+        line.setblocking(False)
+        if receive_buffer is not None:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await loop.sock_connect(line, ("127.0.0.1", port))
+        _, opened = await loop.create_connection(lambda: Socket(token, take), sock=line)
+    except BaseException:
+        line.close()
+        raise
+    return opened
