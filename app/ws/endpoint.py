@@ -6,8 +6,9 @@ import time
 from collections import deque
 from uuid import UUID
 
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
 
 from app.core.actor import Actor
 from app.core.config import Settings
@@ -19,8 +20,7 @@ from app.services.users.sessions import LiveSessions
 from app.ws import protocol
 from app.ws.hub import Connection, Hub
 
-router = APIRouter()
-
+PATH = "/ws/notifications/"
 _BEARER = "bearer"
 _ERRORS_FORGIVEN = 10
 _CLOSING_SECONDS = 5
@@ -28,9 +28,9 @@ _GONE = (WebSocketDisconnect, RuntimeError)
 """What sending raises when the other side has left, or the closing frame is already out."""
 
 
-@router.websocket("/ws/notifications/")
-async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Events for one user, live and since a given one. See `docs/events.md`."""
+    socket = WebSocket(scope, receive, send)
     platform: Platform = socket.app.state.platform
     hub: Hub = socket.app.state.hub
     offered: list[str] = socket.scope["subprotocols"]
@@ -40,6 +40,7 @@ async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
         return await _refuse(socket, protocol.FORBIDDEN_ORIGIN, "this origin may not open sockets")
     try:
         token = offered[1] if len(offered) == 2 and offered[0] == _BEARER else None
+        ticket = socket.query_params.get("ticket")
         actor, session_id = await authenticate(platform, socket.app.state.sessions, ticket, token)
     except Unauthenticated as refusal:
         return await _refuse(socket, protocol.BAD_AUTHENTICATION, refusal.code)
@@ -80,20 +81,20 @@ def _origin_allowed(origin: str | None, settings: Settings) -> bool:
 async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: Settings) -> None:
     """Read and write until one side has had enough. The hub's first look puts the frame `ready` before all others."""
     hub.join(connection)
-    closing = asyncio.create_task(_close_when_told(socket, connection))
-    tasks = {
+    tasks = [
         asyncio.create_task(_write(socket, hub, connection)),
         asyncio.create_task(_read(socket, hub, connection, settings)),
-        closing,
-    }
+    ]
+    for task in tasks:
+        task.add_done_callback(connection.end)
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await connection.over
         if connection.closing is not None:
-            await asyncio.wait({closing})  # whatever ended first, the closing frame is still to go out
+            await _close(socket, connection.closing)
     finally:
         hub.leave(connection)
         await end(*tasks)
-    for task in done:
+    for task in tasks:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, _GONE):
             raise error
@@ -101,20 +102,17 @@ async def _serve(socket: WebSocket, hub: Hub, connection: Connection, settings: 
 
 async def _write(socket: WebSocket, hub: Hub, connection: Connection) -> None:
     """Frames as they come. `send` waits while the reader does not read; the hub sees since when."""
-    while True:
-        await connection.filled.wait()
-        connection.filled.clear()
+    while connection.closing is None:
+        await connection.filled()
         while connection.frames and connection.closing is None:
             connection.stalled_since = time.monotonic()
-            await socket.send_text(connection.frames.popleft().decode())
+            await socket.send_text(connection.frames.pop(0).decode())
             connection.stalled_since = None
         hub.has_room_again(connection)
 
 
-async def _close_when_told(socket: WebSocket, connection: Connection) -> None:
-    await connection.told_to_close.wait()
-    code = connection.closing or protocol.ABUSE
-    with contextlib.suppress(TimeoutError):  # whoever does not read does not take the closing frame either
+async def _close(socket: WebSocket, code: int) -> None:
+    with contextlib.suppress(TimeoutError, *_GONE):  # whoever does not read does not take the closing frame either
         await asyncio.wait_for(socket.close(code, "resume" if code == protocol.TOO_SLOW else None), _CLOSING_SECONDS)
 
 
