@@ -23,7 +23,7 @@ from app.core.valkey import SESSIONS, STREAMS
 from app.kernel.events import envelope
 from app.kernel.platform import Platform
 from app.services.users.sessions import LiveSessions, living_sessions
-from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, look, resume_point, sweep
+from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, Step, look, resume_point, sweep
 from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, RESTARTING, TOO_SLOW
 
 _log = structlog.get_logger()
@@ -33,6 +33,9 @@ _SWEEPS_UNTIL_RECHECK: Final = 5
 _SENT_AWAY_TOGETHER: Final = 20
 _DRAIN_STEP_SECONDS: Final = 0.05
 _DRAIN_SECONDS: Final = 3
+
+
+Encode = Callable[[Mapping[str, Any]], bytes]
 
 
 class Connection:
@@ -59,7 +62,7 @@ class Connection:
         "user_id",
     )
 
-    def __init__(self, actor: Actor, session_id: UUID, encode: Callable[[Mapping[str, Any]], bytes] = to_json) -> None:
+    def __init__(self, actor: Actor, session_id: UUID, encode: Encode = to_json) -> None:
         self._encode = encode
         self.user_id = actor.user_id
         self.session_id = session_id
@@ -89,7 +92,10 @@ class Connection:
         return len(self.frames) < PAGE and self.closing is None
 
     def push(self, frame: Mapping[str, Any]) -> None:
-        self.frames.append(self._encode(frame))
+        self._queue(self._encode(frame))
+
+    def _queue(self, frame: bytes) -> None:
+        self.frames.append(frame)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -107,25 +113,40 @@ class Connection:
         if not self.over.done():
             self.over.set_result(None)
 
-    def take(self, rows: list[Row], snapshot: Snapshot) -> bool:
+    def take(self, step: Step, shared: "Envelopes") -> bool:
         """Queue what a look found; whether there may be more to look for."""
-        sent, taking, _ = self.position
-        for row in rows:
+        for row in step.events:
             if row["seq"] != self._resumed_after:
-                self.push(envelope(row, self.language))
-        if len(rows) == PAGE:
-            self.position = Position(sent, taking or snapshot, rows[-1]["seq"])
+                self._queue(shared.encoded(row, self.language, self._encode))
+        is_first = self.position.taking is None
+        self.position = step.position
+        if not step.is_last:
             return True
-        self.position = Position(taking or snapshot)
         self._say_ready()
         # A hint that came between the pages was spent on a look that could not show what it was about.
-        return taking is not None
+        return not is_first
 
     def _say_ready(self) -> None:
         """From now on every commit reaches the connection."""
         if not self._is_ready:
             self._is_ready = True
             self.push({"type": "ready"})
+
+
+class Envelopes:
+    """The events of one look, worded and encoded once for all who get the same bytes.
+
+    Readers that do not read share them, too: what waits for a hundred of them takes little more than for one.
+    """
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[int, str, Encode], bytes] = {}
+
+    def encoded(self, row: Row, language: str, encode: Encode) -> bytes:
+        key = (row["seq"], language, encode)
+        if key not in self._encoded:
+            self._encoded[key] = encode(envelope(row, language))
+        return self._encoded[key]
 
 
 class Hub:
@@ -261,20 +282,21 @@ class Hub:
     async def _deliver(self, batch: list[Connection]) -> None:
         positions = [connection.position for connection in batch]
         async with self._platform.watching.read() as session:
-            snapshot, found = await look(session, [(connection.user_id, connection.position) for connection in batch])
-        for index, connection in enumerate(batch):
+            steps = await look(session, [(connection.user_id, connection.position) for connection in batch])
+        shared = Envelopes()
+        for connection, position, step in zip(batch, positions, steps, strict=True):
             # A resume that came while we were looking has moved the connection: these rows are not for it any more.
-            if connection.position is not positions[index]:
+            if connection.position is not position:
                 self.look_again(connection)
                 continue
             try:
-                if connection.take(found[index], snapshot):
+                if connection.take(step, shared):
                     self.look_again(connection)
             except Exception:
                 # An event that cannot be worded here holds up its own reader only, who may have more luck elsewhere.
                 _log.exception("hub_delivery_broke", user_id=str(connection.user_id))
                 connection.close(BROKEN)
-            if found[index]:
+            if step.events:
                 await asyncio.sleep(0)  # one page takes a millisecond; a batch of them would hold up everybody
 
     async def _recheck(self) -> None:
