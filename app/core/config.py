@@ -193,7 +193,8 @@ class Settings(BaseSettings):
     socket_frame_limit_bytes: Bytes = 4096
     socket_frames_a_minute: Count = 120
     sockets_per_user: Count = 20
-    socket_stall_seconds: Seconds = 10
+    socket_stall_seconds: Seconds = 7
+    """How long a reader may take nothing; with the sweep that finds it, it is closed within ten seconds."""
     hub_sweep_seconds: Seconds = 2
     """How soon a socket hears of an event whose hint was lost."""
     idempotency_seconds: Seconds = 7 * 24 * 3600
