@@ -90,7 +90,7 @@ def _become(wanted: Mapping[str, Any]) -> NoReturn:
         os.environ.update(wanted["environment"])
         if "port" in wanted:
             listening = _shared.get(wanted["port"]) if wanted["shared"] else None
-            serve("127.0.0.1", wanted["port"], listening and listening.fileno())
+            serve("127.0.0.1", wanted["port"], None if listening is None else listening.fileno())
         else:
             asyncio.run(worker.run(settings()))
     except BaseException:
