@@ -50,6 +50,10 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     # Nothing is awaited from the count to the joining, so sockets that open at once do not slip past it together.
     if hub.connections_of(actor.user_id) >= platform.settings.sockets_per_user:
         return await _refuse(socket, protocol.TOO_MANY_SOCKETS, "too many sockets of one user")
+    # Nobody asks for them again, and they hold the token for as long as the socket lives.
+    scope["headers"].clear()
+    offered.clear()
+    del token
     await _serve(socket, hub, Connection(actor, session_id), platform.settings)
 
 
