@@ -98,14 +98,13 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         aliases,
         sandbox,
         stream,
-        endpoint,
     ):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = f"{module.__name__.rpartition('.')[2]}_{route.name}"
             app.router.routes.append(route)
     _document_problems(app)
-    app.add_middleware(Edge, settings=app.state.settings)
+    app.add_middleware(Edge, settings=app.state.settings, sockets={endpoint.PATH: endpoint.serve})
     if app.state.settings.allowed_origins:
         # No credentials: who may act is said by the bearer token, which no browser sends by itself.
         app.add_middleware(

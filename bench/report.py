@@ -16,6 +16,7 @@ from rich.table import Table
 from bench.alone import Alone
 from bench.compare import CONNECTIONS, Comparison, Measured, percentile
 from bench.posting import CLIENTS, Posting
+from bench.sockets import SOCKETS, Latency, Sockets
 
 _LATEST: Final = Path(__file__).with_name("latest.json")
 _PACKAGES: Final = ("localbazaar", "fastapi", "starlette", "uvicorn", "uvloop", "pydantic", "sqlalchemy", "asyncpg")
@@ -38,6 +39,7 @@ class Found(NamedTuple):
     server: Server
     comparisons: Sequence[Comparison]
     alone: Sequence[Alone]
+    sockets: Sockets
     posting: Posting | None = None
     """Measured last: it leaves a ledger behind that is much larger than the world's."""
 
@@ -45,7 +47,8 @@ class Found(NamedTuple):
     def failures(self) -> list[str]:
         sides = [(c.endpoint, side) for c in self.comparisons for side in (c.product, c.limit)]
         every = [*((name, side.failures) for name, side in sides), *((a.path, a.failures) for a in self.alone)]
-        return [f"{name}: {count} × {what}" for name, failures in every for what, count in failures.items()]
+        refused = [f"{name}: {count} × {what}" for name, failures in every for what, count in failures.items()]
+        return refused + self.sockets.failures
 
 
 def show(found: Found, console: Console) -> None:
@@ -78,6 +81,9 @@ def show(found: Found, console: Console) -> None:
         colour = "[red]" if path.p50 > _SLOW_MS else ""
         table.add_row(path.path, str(path.count), f"{colour}{path.p50:.1f}", f"{path.p99:.1f}")
     console.print(table)
+    show_sockets(found.sockets, console)
+    if found.posting is not None:
+        show_posting(found.posting, console)
     server = found.server
     memory = ", ".join(f"{mb:.0f} MB {when}" for mb, when in zip(server[1:], ("idle", "after load"), strict=True) if mb)
     console.print(f"The server answers {server.start_seconds:.2f} s after its start. Memory: {memory or 'unknown'}.")
@@ -113,6 +119,7 @@ def write(found: Found) -> None:
         "one_connection": {
             a.path: {"requests": a.count, "p50_ms": _rounded(a.p50), "p99_ms": _rounded(a.p99)} for a in found.alone
         },
+        "sockets": sockets(found.sockets),
         "post_to_the_ledger": found.posting and posting(found.posting),
         "failures": found.failures,
     }  # fmt: skip
@@ -136,9 +143,46 @@ def posting(found: Posting) -> dict[str, Any]:
     }
 
 
-def write_posting(found: Posting) -> None:
+def show_sockets(found: Sockets, console: Console) -> None:
+    ours, theirs = found.fan_out, found.bare
+    console.print(
+        f"{SOCKETS:,} sockets: {ours.per_second:,.0f} deliveries/s when all hear all,"
+        f" {ours.server_microseconds:.0f} µs of the server, {ours.database_microseconds:.0f} µs of the database each;"
+        " a bare server from memory:"
+        f" {theirs.per_second:,.0f}/s, {theirs.server_microseconds:.0f} µs. Ratio of µs"
+        f" [bold]{theirs.server_microseconds / ours.server_microseconds:.2f}[/bold]."
+        f" {found.opened_per_second:,.0f} opened/s, {found.idle_kb or math.nan:.0f} KB each;"
+        f" all are back {found.back_seconds:.1f} s after all broke off."
+    )
+    table = Table("from the commit to the client", title="Sockets")
+    for heading in ("deliveries", "a second", "lost", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for name, latency in found.latencies.items():
+        lost = latency.expected - latency.arrived
+        figures = (latency.arrived, latency.per_second, lost, latency.p50, latency.p99)
+        table.add_row(name, *(f"{figure:,.{digits}f}" for figure, digits in zip(figures, (0, 0, 0, 1, 1), strict=True)))
+    console.print(table)
+
+
+def sockets(found: Sockets) -> dict[str, Any]:
+    return {
+        "sockets": SOCKETS,
+        "opened_per_second": round(found.opened_per_second),
+        "idle_kb": _rounded(found.idle_kb),
+        "all_back_seconds": _rounded(found.back_seconds),
+        "fan_out": {name: _rounded(value) for name, value in found.fan_out._asdict().items()},
+        "bare": {name: _rounded(value) for name, value in found.bare._asdict().items()},
+        "latencies": {name: _measured(latency) for name, latency in found.latencies.items()},
+    }
+
+
+def _measured(latency: Latency) -> dict[str, Any]:
+    return {name: _rounded(value) for name, value in latency._asdict().items()}
+
+
+def write_part(name: str, part: dict[str, Any]) -> None:
     """This part alone, into what was found before."""
-    document = json.loads(_LATEST.read_text("utf-8")) | {"post_to_the_ledger": posting(found)}
+    document = json.loads(_LATEST.read_text("utf-8")) | {name: part}
     _LATEST.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

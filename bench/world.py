@@ -97,6 +97,18 @@ WITH wanted AS MATERIALIZED (
 )
 SELECT id, customer_id, buyers[1] AS provider_id, proof_id FROM wanted ORDER BY n
 """
+# Told to some of these people in turn, as if long ago: the feeds of a town are full.
+_TOLD: Final = """
+WITH told AS (
+    INSERT INTO events (id, name, subject_type, subject_id, payload)
+    SELECT uuidv7(), 'service_request.sent_back', 'service_request', uuidv7(),
+           jsonb_build_object('service_request_id', uuidv7(), 'reason', 'It drips.', 'status', 'IN_PROGRESS')
+    FROM generate_series(1, $2::int)
+    RETURNING id, seq
+)
+INSERT INTO notifications (user_id, event_id, seq)
+SELECT ($1::uuid[])[(seq * 7 + k * 13) % cardinality($1::uuid[]) + 1], id, seq FROM told, generate_series(1, $3::int) k
+"""
 
 
 class Person(NamedTuple):
@@ -122,16 +134,20 @@ class World:
     customers: Sequence[Person]
     providers: Sequence[Person]
     """Close to each other, with money."""
+    crowd: Sequence[Person]
+    """Customers all over the region."""
+    distant: Sequence[Person]
+    """Providers all over the region."""
     readable: Sequence[Made]
     """Requests of `customers`, many of each."""
 
     def person(self, user_id: UUID) -> Person:
-        """One of the customers or providers."""
+        """One of all these people."""
         return self._people[user_id]
 
     @cached_property
     def _people(self) -> dict[UUID, Person]:
-        return {person.id: person for person in (*self.customers, *self.providers)}
+        return {person.id: person for person in (*self.customers, *self.providers, *self.crowd, *self.distant)}
 
     async def requests(
         self, count: int, *, status: str = "PURCHASED", buyers: int = BUYERS, near: bool = False
@@ -142,6 +158,11 @@ class World:
         """
         customers, providers = [p.id for p in self.customers], [p.id for p in self.providers]
         return await self.add(customers, providers, count, status, buyers, _NEAR if near else _WIDE)
+
+    async def bought(self, customers: Sequence[Person], providers: Sequence[Person], count: int) -> list[Made]:
+        """So many fresh requests of these customers, in turn, bought by these providers, in turn."""
+        theirs, buyers = ([person.id for person in people] for people in (customers, providers))
+        return await self.add(theirs, buyers, count, "PURCHASED", BUYERS, _WIDE)
 
     async def add(
         self, customers: list[UUID], providers: list[UUID], count: int, status: str, buyers: int, spread: float
@@ -174,15 +195,17 @@ async def make_world(settings: Settings) -> World:
         ids = [provider.id for provider in providers]
         where = (HERE.latitude, HERE.longitude)
         await connection.execute(_PROVIDERS, ids, region_id, service_id, *where, BUYING, _WIDE)
-        world = World(connection, region_id, service_id, customers, providers[:BUYING], [])
+        town = (connection, region_id, service_id, customers, providers[:BUYING], others, providers[BUYING:])
+        world = World(*town, [])
         await _pay_in(platform, world)
     crowd = [person.id for person in others]
     for status, share in (("PENDING", 0.1), ("PURCHASED", 0.1), ("COMPLETED", 0.1), ("APPROVED", 0.7)):
         buyers = 0 if status == "PENDING" else BUYERS
         await world.add(crowd, ids[BUYING:], int(_HISTORY * share), status, buyers, _WIDE)
+    await connection.execute(_TOLD, crowd, _HISTORY, BUYERS)
     readable = await world.requests(CUSTOMERS * _OWN, status="APPROVED")
     await world.settle()
-    return World(connection, region_id, service_id, customers, providers[:BUYING], readable)
+    return World(*town, readable)
 
 
 async def _region(platform: Platform) -> UUID:

@@ -260,7 +260,8 @@ class Settings(BaseSettings):
     socket_frame_limit_bytes: Bytes = 4096
     socket_frames_a_minute: Count = 120
     sockets_per_user: Count = 20
-    socket_stall_seconds: Seconds = 10
+    socket_stall_seconds: Seconds = 7
+    """How long a reader may take nothing; with the sweep that finds it, it is closed within ten seconds."""
     topics_per_socket: Count = 50
     topic_recheck_seconds: Seconds = 3
     """How soon somebody who takes part in a subject no longer stops following it."""

@@ -5,7 +5,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -38,6 +38,7 @@ class Valkey:
         self.client: Redis = Redis.from_pool(pool)
         self._pending: dict[str, set[UUID]] = {STREAMS: set(), SESSIONS: set()}
         self._wake = asyncio.Event()
+        self._sender = uuid4()
         self.here: defaultdict[str, list[Callable[[set[UUID]], None]]] = defaultdict(list)
         """Who in this process listens to a channel: told at once, whether Valkey is there or not."""
 
@@ -60,12 +61,12 @@ class Valkey:
                 batch, self._pending[channel] = users, set()
                 if batch:
                     try:
-                        await self.client.publish(channel, b"".join(user.bytes for user in batch))
+                        await self.client.publish(channel, b"".join(each.bytes for each in (self._sender, *batch)))
                     except Exception as error:  # of whatever kind: this loop must outlive it
                         _log.warning("hints_lost", channel=channel, users=len(batch), error=type(error).__name__)
 
     async def hints(self, channel: str) -> AsyncGenerator[set[UUID] | None, None]:
-        """Users named on the channel; None each time the subscription is new, when anything may have been missed."""
+        """Users that other processes name on the channel; None when the subscription is new: anything may be missed."""
         while True:
             subscriber: Redis = Redis.from_url(self._url, socket_timeout=None, socket_connect_timeout=2)
             try:
@@ -73,7 +74,9 @@ class Valkey:
                     await subscription.subscribe(channel)
                     async for message in messages_of(subscription):
                         if message["type"] == "message":
-                            yield _user_ids(message["data"])
+                            sender, *users = _ids(message["data"])
+                            if sender != self._sender:  # this process was told before it was sent
+                                yield set(users)
                         elif message["type"] == "subscribe":
                             # The client subscribes again by itself when it has lost the connection: the server's
                             # confirmation tells from when on the channel is heard, our own call does not.
@@ -112,5 +115,6 @@ async def messages_of(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
             await subscription.ping()
 
 
-def _user_ids(data: Any) -> set[UUID]:
-    return {UUID(bytes=data[start : start + 16]) for start in range(0, len(data) - len(data) % 16, 16)}
+def _ids(data: bytes) -> list[UUID]:
+    """Who sends the hint, and the users that it names."""
+    return [UUID(bytes=data[start : start + 16]) for start in range(0, len(data) - len(data) % 16, 16)]

@@ -83,7 +83,7 @@ def declared() -> Iterator[type[Event]]:
     return iter(sorted(_declared.values(), key=lambda event: event.name))
 
 
-def envelope(row: Mapping[str, Any], language: str) -> dict[str, Any]:
+def envelope(row: Mapping[str, Any], language: str, *, quiet: bool = False) -> dict[str, Any]:
     """The one shape in which an event leaves the platform, on every channel.
 
     `quiet` marks it for a reader whom it does not notify, and whose lists follow it.
@@ -100,7 +100,7 @@ def envelope(row: Mapping[str, Any], language: str) -> dict[str, Any]:
         **payload,
         "message": message(name, payload, language),
     }
-    return shape | {"quiet": True} if row.get("quiet") else shape
+    return shape | {"quiet": True} if quiet else shape
 
 
 def message(name: str, payload: Mapping[str, Any], language: str) -> str:

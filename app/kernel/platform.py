@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from app.adapters.messages import Messengers
 from app.adapters.payments import payment_providers
@@ -19,11 +20,15 @@ from app.core.tasks import end
 from app.core.valkey import Valkey
 from app.kernel.jobs import enqueue
 
+_WATCHING: Final = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
     settings: Settings
     database: Database
+    watching: Database
+    """A few connections apart, for whoever looks all the time what is new: it must not queue up behind requests."""
     valkey: Valkey
     limits: Limits
     passwords: Passwords
@@ -44,9 +49,11 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
     valkey = Valkey(settings)
     keys = Keys(settings)
     database = Database(settings, after_commit=valkey.hint)
+    few = settings.model_copy(update={"database_pool_size": _WATCHING})
     platform = Platform(
         settings=settings,
         database=database,
+        watching=Database(few, after_commit=valkey.hint),
         valkey=valkey,
         limits=Limits(settings),
         passwords=Passwords(settings),
@@ -70,5 +77,6 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         await platform.push.close()
         platform.public_http.close()
         await platform.database.close()
+        await platform.watching.close()
         await platform.limits.close()
         await valkey.close()

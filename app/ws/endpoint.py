@@ -6,7 +6,8 @@ import time
 from collections import deque
 from uuid import UUID
 
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi import WebSocket, WebSocketDisconnect
+from starlette.types import Receive, Scope, Send
 
 from app.core.actor import Actor
 from app.core.config import Settings
@@ -20,8 +21,7 @@ from app.ws.hub import Connection, Hub
 from app.ws.operations import Operations
 from app.ws.topics import Follower
 
-router = APIRouter()
-
+PATH = "/ws/notifications/"
 _BEARER = "bearer"
 _ERRORS_FORGIVEN = 10
 _CLOSING_SECONDS = 5
@@ -29,9 +29,9 @@ _GONE = (WebSocketDisconnect, RuntimeError)
 """What sending raises when the other side has left, or the closing frame is already out."""
 
 
-@router.websocket("/ws/notifications/")
-async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Events for one user, live and since a given one. See `docs/events.md`."""
+    socket = WebSocket(scope, receive, send)
     platform: Platform = socket.app.state.platform
     hub: Hub = socket.app.state.hub
     offered: list[str] = socket.scope["subprotocols"]
@@ -41,6 +41,7 @@ async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
         return await _refuse(socket, protocol.FORBIDDEN_ORIGIN, "this origin may not open sockets")
     try:
         token = offered[1] if len(offered) == 2 and offered[0] == _BEARER else None
+        ticket = socket.query_params.get("ticket")
         actor, session_id = await authenticate(platform, socket.app.state.sessions, ticket, token)
     except Unauthenticated as refusal:
         return await _refuse(socket, protocol.BAD_AUTHENTICATION, refusal.code)
@@ -50,6 +51,10 @@ async def notifications(socket: WebSocket, ticket: str | None = None) -> None:
     # Nothing is awaited from the count to the joining, so sockets that open at once do not slip past it together.
     if hub.connections_of(actor.user_id) >= platform.settings.sockets_per_user:
         return await _refuse(socket, protocol.TOO_MANY_SOCKETS, "too many sockets of one user")
+    # Nobody asks for them again, and they hold the token for as long as the socket lives.
+    scope["headers"].clear()
+    offered.clear()
+    del token
     connection = Connection(actor, session_id)
     operations = Operations(
         hub, socket.app.state.topics, socket.app.state.acknowledgements, connection, platform.settings
@@ -87,20 +92,20 @@ async def _serve(
 ) -> None:
     """Read and write until one side has had enough. The hub's first look puts the frame `ready` before all others."""
     hub.join(connection)
-    closing = asyncio.create_task(_close_when_told(socket, connection))
-    tasks = {
+    tasks = [
         asyncio.create_task(_write(socket, hub, connection, operations.follower)),
         asyncio.create_task(_read(socket, connection, operations, settings)),
-        closing,
-    }
+    ]
+    for task in tasks:
+        task.add_done_callback(connection.end)
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await connection.over
         if connection.closing is not None:
-            await asyncio.wait({closing})  # whatever ended first, the closing frame is still to go out
+            await _close(socket, connection.closing)
     finally:
         operations.leave()
         await end(*tasks)
-    for task in done:
+    for task in tasks:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, _GONE):
             raise error
@@ -111,11 +116,10 @@ async def _write(socket: WebSocket, hub: Hub, connection: Connection, follower: 
 
     `send` waits while the reader does not read; the hub sees since when.
     """
-    while True:
-        await connection.filled.wait()
-        connection.filled.clear()
+    while connection.closing is None:
+        await connection.filled()
         while connection.closing is None:
-            frame = connection.frames.popleft() if connection.frames else follower.take()
+            frame = connection.frames.pop(0) if connection.frames else follower.take()
             if frame is None:
                 break
             connection.stalled_since = time.monotonic()
@@ -124,10 +128,8 @@ async def _write(socket: WebSocket, hub: Hub, connection: Connection, follower: 
         hub.has_room_again(connection)
 
 
-async def _close_when_told(socket: WebSocket, connection: Connection) -> None:
-    await connection.told_to_close.wait()
-    code = connection.closing or protocol.ABUSE
-    with contextlib.suppress(TimeoutError):  # whoever does not read does not take the closing frame either
+async def _close(socket: WebSocket, code: int) -> None:
+    with contextlib.suppress(TimeoutError, *_GONE):  # whoever does not read does not take the closing frame either
         await asyncio.wait_for(socket.close(code, "resume" if code == protocol.TOO_SLOW else None), _CLOSING_SECONDS)
 
 

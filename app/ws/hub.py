@@ -6,7 +6,7 @@ statement serves all connections that have something waiting.
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
@@ -23,7 +23,7 @@ from app.core.valkey import SESSIONS, STREAMS
 from app.kernel.events import envelope
 from app.kernel.platform import Platform
 from app.services.users.sessions import LiveSessions, living_sessions
-from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, look, resume_point
+from app.ws.position import FROM_NOW_ON, PAGE, Position, Snapshot, Step, look, resume_point, sweep
 from app.ws.protocol import BAD_AUTHENTICATION, BROKEN, RESTARTING, TOO_SLOW, Ready, Resumed
 
 _log = structlog.get_logger()
@@ -35,21 +35,43 @@ _DRAIN_STEP_SECONDS: Final = 0.05
 _DRAIN_SECONDS: Final = 3
 
 
+Encode = Callable[[Mapping[str, Any]], bytes]
+
+
 class Connection:
     """One reader: where it is in its user's stream, and the frames that wait to be written to it.
 
     `encode` makes of a frame what goes over its kind of line.
+
+    There are thousands of these that wait for hours: futures, made when somebody waits, take a fraction of the memory
+    of `asyncio.Event`s.
     """
 
-    def __init__(self, actor: Actor, session_id: UUID, encode: Callable[[Mapping[str, Any]], bytes] = to_json) -> None:
+    __slots__ = (
+        "_encode",
+        "_is_ready",
+        "_resumed_after",
+        "_waiter",
+        "closing",
+        "frames",
+        "language",
+        "over",
+        "position",
+        "session_id",
+        "stalled_since",
+        "user_id",
+    )
+
+    def __init__(self, actor: Actor, session_id: UUID, encode: Encode = to_json) -> None:
         self._encode = encode
         self.user_id = actor.user_id
         self.session_id = session_id
         self.language = actor.language
-        self.frames: deque[bytes] = deque()
-        self.filled = asyncio.Event()
+        self.frames: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
         self.closing: int | None = None
-        self.told_to_close = asyncio.Event()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when one side has had enough; `closing` says with which code the reader is to be told so."""
         self.stalled_since: float | None = None
         self.position = FROM_NOW_ON
         self._is_ready = False
@@ -70,32 +92,65 @@ class Connection:
         return len(self.frames) < PAGE and self.closing is None
 
     def push(self, frame: Mapping[str, Any]) -> None:
-        self.frames.append(self._encode(frame))
-        self.filled.set()
+        self._queue(self._encode(frame))
+
+    def _queue(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the writer look what waits to be written."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def filled(self) -> None:
+        """Return when frames wait to be written, or something else does (`wake`)."""
+        if not self.frames:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
     def close(self, code: int) -> None:
         self.closing = self.closing or code
-        self.told_to_close.set()
+        self.end()
 
-    def take(self, rows: list[Row], snapshot: Snapshot) -> bool:
+    def end(self, *_: object) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def take(self, step: Step, shared: "Envelopes") -> bool:
         """Queue what a look found; whether there may be more to look for."""
-        sent, taking, _ = self.position
-        for row in rows:
+        for row, is_quiet in step.events:
             if row["seq"] != self._resumed_after:
-                self.push(envelope(row, self.language))
-        if len(rows) == PAGE:
-            self.position = Position(sent, taking or snapshot, rows[-1]["seq"])
+                self._queue(shared.encoded(row, self.language, self._encode, quiet=is_quiet))
+        is_first = self.position.taking is None
+        self.position = step.position
+        if not step.is_last:
             return True
-        self.position = Position(taking or snapshot)
         self._say_ready()
         # A hint that came between the pages was spent on a look that could not show what it was about.
-        return taking is not None
+        return not is_first
 
     def _say_ready(self) -> None:
         """From now on every commit reaches the connection."""
         if not self._is_ready:
             self._is_ready = True
             self.push(Ready().wire())
+
+
+class Envelopes:
+    """The events of one look, worded and encoded once for all who get the same bytes.
+
+    Readers that do not read share them, too: what waits for a hundred of them takes little more than for one.
+    """
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[int, str, Encode, bool], bytes] = {}
+
+    def encoded(self, row: Row, language: str, encode: Encode, *, quiet: bool) -> bytes:
+        key = (row["seq"], language, encode, quiet)
+        if key not in self._encoded:
+            self._encoded[key] = encode(envelope(row, language, quiet=quiet))
+        return self._encoded[key]
 
 
 class Hub:
@@ -109,6 +164,8 @@ class Hub:
         self._wake = asyncio.Event()
         self._suspects: set[UUID] = set()
         self._suspected = asyncio.Event()
+        self._swept: Snapshot | None = None
+        """All that is visible in it was looked for, hint or no hint."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -228,21 +285,22 @@ class Hub:
 
     async def _deliver(self, batch: list[Connection]) -> None:
         positions = [connection.position for connection in batch]
-        async with self._platform.database.read() as session:
-            snapshot, found = await look(session, [(connection.user_id, connection.position) for connection in batch])
-        for index, connection in enumerate(batch):
+        async with self._platform.watching.read() as session:
+            steps = await look(session, [(connection.user_id, connection.position) for connection in batch])
+        shared = Envelopes()
+        for connection, position, step in zip(batch, positions, steps, strict=True):
             # A resume that came while we were looking has moved the connection: these rows are not for it any more.
-            if connection.position is not positions[index]:
+            if connection.position is not position:
                 self.look_again(connection)
                 continue
             try:
-                if connection.take(found[index], snapshot):
+                if connection.take(step, shared):
                     self.look_again(connection)
             except Exception:
                 # An event that cannot be worded here holds up its own reader only, who may have more luck elsewhere.
                 _log.exception("hub_delivery_broke", user_id=str(connection.user_id))
                 connection.close(BROKEN)
-            if found[index]:
+            if step.events:
                 await asyncio.sleep(0)  # one page takes a millisecond; a batch of them would hold up everybody
 
     async def _recheck(self) -> None:
@@ -256,7 +314,7 @@ class Hub:
 
     async def _close_ended(self, connections: list[Connection]) -> None:
         try:
-            async with self._platform.database.read() as session:
+            async with self._platform.watching.read() as session:
                 living = await living_sessions(session, [connection.session_id for connection in connections])
         except Problem as problem:
             _log.warning("hub_recheck_failed", code=problem.code)
@@ -279,12 +337,12 @@ class Hub:
                 tell(list(self._of_user) if named is None else named)
 
     async def _sweep(self) -> None:
-        """Look for everybody now and then, in case a hint was lost, and close who has not read for too long."""
+        """Now and then look for what no hint told of, and close who has not read for too long."""
         sweeps = 0
         while True:
             await asyncio.sleep(self._platform.settings.hub_sweep_seconds)
             sweeps += 1
-            self.look_for(list(self._of_user))
+            await self.look_for_unheard()
             if sweeps % _SWEEPS_UNTIL_RECHECK == 0:
                 self.recheck(list(self._of_user))
             now = time.monotonic()
@@ -293,3 +351,16 @@ class Hub:
                     stalled = connection.stalled_since
                     if stalled is not None and now - stalled > self._platform.settings.socket_stall_seconds:
                         connection.close(TOO_SLOW)
+
+    async def look_for_unheard(self) -> None:
+        """Look for whatever no hint told of since this was last done."""
+        asked_for = set(self._of_user) if self._swept is not None else set()
+        try:
+            async with self._platform.watching.read() as session:
+                snapshot, users = await sweep(session, list(asked_for), self._swept or FROM_NOW_ON.sent)
+        except Problem as problem:
+            _log.warning("hub_sweep_failed", code=problem.code)
+            return
+        # Who joined in the meantime may have looked before this snapshot, and the next sweep asks what follows it.
+        self.look_for([*users, *(self._of_user.keys() - asked_for)])
+        self._swept = snapshot

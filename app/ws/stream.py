@@ -66,28 +66,30 @@ class EventStream(Response):
             await asyncio.wait_for(send(_part(b"", more=False)), _CLOSING_SECONDS)
 
     async def _run(self, receive: Receive, send: Send) -> None:
-        await run_together(self._write(send), _left(receive), self._connection.told_to_close.wait())
+        await run_together(self._write(send), _left(receive), _end(self._connection))
 
     async def _write(self, send: Send) -> None:
         """Frames as they come, and a comment now and then, by which both sides learn that the line is dead."""
         connection = self._connection
-        while True:
+        while connection.closing is None:
             connection.stalled_since = time.monotonic()
             while connection.frames and connection.closing is None:
-                await send(_part(connection.frames.popleft()))
+                await send(_part(connection.frames.pop(0)))
                 connection.stalled_since = time.monotonic()
             connection.stalled_since = None
             self._hub.has_room_again(connection)
-            connection.filled.clear()
-            if not connection.frames:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(connection.filled.wait(), self._heartbeat)
-                    continue
+            try:
+                await asyncio.wait_for(connection.filled(), self._heartbeat)
+            except TimeoutError:
                 await send(_part(_HEARTBEAT))
 
 
 def _part(body: bytes, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def _end(connection: Connection) -> None:
+    await connection.over
 
 
 async def _left(receive: Receive) -> None:

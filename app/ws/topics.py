@@ -57,7 +57,7 @@ class Follower:
         self._passing[key] = frame
         if len(self._passing) > _PASSING:
             del self._passing[next(iter(self._passing))]
-        self.connection.filled.set()
+        self.connection.wake()
 
     def take(self) -> bytes | None:
         """The frame that waits longest, which is then not waiting any more."""

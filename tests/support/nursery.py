@@ -14,7 +14,7 @@ import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import app.main  # noqa: F401 - this is what takes the time
 from app.core.config import settings
@@ -31,9 +31,14 @@ class Nursery:
     def __init__(self, orders: socket.socket, folder: Path) -> None:
         self._lines, self._folder = orders.makefile("rw"), folder
 
-    async def serve(self, port: int, environment: Mapping[str, str]) -> int:
-        """A server process on this port of the loopback, not ready yet; its pid."""
-        return await self._start(port=port, log=str(self._folder / "server.log"), environment=dict(environment))
+    async def serve(self, port: int, environment: Mapping[str, str], *, shared: bool = False) -> int:
+        """A server process on this port of the loopback, not ready yet; its pid.
+
+        A `shared` port stays open for as long as the nursery: whichever process is there takes the next connection.
+        """
+        return await self._start(
+            port=port, shared=shared, log=str(self._folder / "server.log"), environment=dict(environment)
+        )
 
     async def work(self, environment: Mapping[str, str]) -> int:
         """A worker process; its pid."""
@@ -84,7 +89,8 @@ def _become(wanted: Mapping[str, Any]) -> NoReturn:
             os.dup2(log.fileno(), 2)
         os.environ.update(wanted["environment"])
         if "port" in wanted:
-            serve("127.0.0.1", wanted["port"])
+            listening = _shared.get(wanted["port"]) if wanted["shared"] else None
+            serve("127.0.0.1", wanted["port"], None if listening is None else listening.fileno())
         else:
             asyncio.run(worker.run(settings()))
     except BaseException:
@@ -95,13 +101,20 @@ def _become(wanted: Mapping[str, Any]) -> NoReturn:
         os._exit(0)
 
 
+_shared: Final[dict[int, socket.socket]] = {}
+"""Ports that several children listen on."""
+
+
 def _main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
     with socket.socket(fileno=0) as orders, orders.makefile("rw") as lines:
         while order := lines.readline():
+            wanted = json.loads(order)
+            if wanted.get("shared") and wanted["port"] not in _shared:
+                _shared[wanted["port"]] = socket.create_server(("127.0.0.1", wanted["port"]), backlog=1024)
             child = os.fork()
             if child == 0:
-                _become(json.loads(order))
+                _become(wanted)
             print(child, file=lines, flush=True)
 
 

@@ -6,7 +6,7 @@ import socket as sockets
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from websockets.asyncio.client import ClientConnection
 
 from app.core.config import Settings
 from app.core.database import Database
+from app.core.ids import uuid7
+from app.core.valkey import STREAMS
 from app.kernel.platform import Platform, open_platform
 from tests.support.world import Person, World
 from tests.ws.sockets import Served, ask, closing_code, frame, served, tell
@@ -239,3 +241,25 @@ async def until_typing(sender: ClientConnection, receiver: ClientConnection, typ
                     return
             except TimeoutError:
                 pass
+
+
+async def test_a_process_hears_the_hints_of_others_only(
+    configured: Settings, valkey: OwnValkey, elsewhere: Platform, world: World
+) -> None:
+    mine, theirs = uuid7(), uuid7()
+    async with (
+        open_platform(configured.model_copy(update={"redis_url": valkey.url})) as here,
+        aclosing(here.valkey.hints(STREAMS)) as hints,
+    ):
+        assert await anext(hints) is None
+        here.valkey.hint(STREAMS, {mine})
+        # The own one has gone out before the other's, and would be heard before it.
+        async with Redis.from_url(valkey.url) as client, client.pubsub() as witness:
+            await witness.subscribe(STREAMS)
+            here.valkey.hint(STREAMS, {mine})
+            async with asyncio.timeout(5):
+                while (await anext(witness.listen()))["type"] != "message":
+                    pass
+        elsewhere.valkey.hint(STREAMS, {theirs})
+        async with asyncio.timeout(5):
+            assert await anext(hints) == {theirs}

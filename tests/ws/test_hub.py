@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,17 +10,31 @@ from uuid import UUID
 
 import pytest
 from pydantic_core import from_json
+from sqlalchemy import Integer, Uuid, bindparam, text
 
 from app.core.actor import Actor
-from app.core.database import ReadSession, Session
+from app.core.database import ReadSession, Session, Statement
 from app.core.ids import uuid7
 from app.kernel.events import emit
 from app.kernel.platform import Platform
 from app.services.service_requests.events import SentBack
 from app.services.users.sessions import LiveSessions
 from app.ws.hub import Connection, Hub
-from app.ws.position import PAGE
+from app.ws.position import AHEAD, PAGE
 from tests.support.world import World
+
+_MANY = Statement(
+    text("""
+WITH told AS (
+    INSERT INTO events (id, name, subject_type, subject_id, payload)
+    SELECT gen_random_uuid(), 'service_request.sent_back', 'service_request', :user_id,
+           jsonb_build_object('service_request_id', :user_id, 'reason', n::text, 'status', 'IN_PROGRESS')
+    FROM generate_series(1, :count) n
+    RETURNING id, seq
+)
+INSERT INTO notifications (user_id, event_id, seq) SELECT :user_id, id, seq FROM told
+""").bindparams(bindparam("user_id", type_=Uuid), bindparam("count", type_=Integer))
+)
 
 
 @pytest.fixture
@@ -194,7 +209,7 @@ async def test_after_a_look_that_failed_everybody_still_waits(
         raise OSError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(platform.database, "acquire", away)
+        patched.setattr(platform.watching, "acquire", away)
         await hub.look()
     assert hub.waiting == 1
     assert words_of(await look_to_the_end(hub, connection)) == ["one"]
@@ -263,3 +278,71 @@ def _broken_once(look: Callable[[], Any]) -> Callable[[], Any]:
         await look()
 
     return broken
+
+
+async def test_who_joins_while_the_hub_sweeps_is_not_forgotten_by_it(
+    hub: Hub, platform: Platform, user_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a hub that has swept before, and nobody hints
+    monkeypatch.setattr(platform.valkey, "here", defaultdict(list))
+    await hub.look_for_unheard()
+    fetch = ReadSession.all
+
+    async def join_and_fetch(session: ReadSession, *statement: Any, **values: Any) -> Any:
+        patched.undo()
+        joining.append(await joined(hub, user_id))
+        await commit(platform, user_id, "one")
+        return await fetch(session, *statement, **values)
+
+    # When somebody joins and an event is committed between the beginning of a sweep and its look
+    joining: list[Connection] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ReadSession, "all", join_and_fetch)
+        await hub.look_for_unheard()
+    # Then this sweep finds it, for the next asks about what follows only
+    [connection] = joining
+    assert words_of(await look_to_the_end(hub, connection)) == ["one"]
+    await hub.look_for_unheard()
+    assert hub.waiting == 0
+
+
+async def test_a_reader_further_behind_than_one_look_finds_gets_everything_in_order(
+    hub: Hub, platform: Platform, user_id: UUID
+) -> None:
+    # Given a reader that has one event, an old one that is not committed yet, and more than a look finds
+    connection = await joined(hub, user_id)
+    await commit(platform, user_id, "first")
+    hub.look_for([user_id])
+    [first] = await look_to_the_end(hub, connection)
+    async with uncommitted(platform, user_id, "old"):
+        async with platform.database.write() as session:
+            await session.execute(_MANY, user_id=user_id, count=AHEAD + PAGE + PAGE // 2)
+        # When it resumes, and the old one is committed after the first page, and then another is written
+        assert await hub.resume(connection, UUID(first["id"])) is None
+        await hub.look()
+        resumed, *frames = taken(connection)
+    await commit(platform, user_id, "new")
+    frames += await look_to_the_end(hub, connection)
+    # Then all come once, each page of one snapshot and in the order of the numbers, and the old one before the new
+    assert resumed["type"] == "resumed"
+    assert len({frame["id"] for frame in frames}) == len(frames)
+    words = words_of(frames)
+    assert [word for word in words if word.isdigit()] == [str(n) for n in range(1, AHEAD + PAGE + PAGE // 2 + 1)]
+    assert words[-2:] == ["old", "new"]
+
+
+async def test_readers_of_the_same_words_share_their_bytes(hub: Hub, platform: Platform) -> None:
+    english, hindi = (uuid7(), uuid7()), uuid7()
+    connections = [await joined(hub, user_id) for user_id in english]
+    other = Connection(Actor(hindi, language="hi"), uuid7())
+    hub.join(other)
+    await hub.look()
+    taken(other)
+    event = SentBack(service_request_id=hindi, reason="one", status="IN_PROGRESS")
+    async with platform.database.write() as session:
+        await emit(session, event, subject_type="service_request", subject_id=hindi, to=[*english, hindi])
+    hub.look_for([*english, hindi])
+    await hub.look()
+    [one], [two] = (connection.frames for connection in connections)
+    assert one is two
+    assert from_json(one)["message"] != taken(other)[0]["message"]

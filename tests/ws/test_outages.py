@@ -82,7 +82,8 @@ async def test_while_the_database_is_away_sockets_stay_open_and_then_hear_what_t
 
         # Given a server that cannot reach the database
         with monkeypatch.context() as patched:
-            patched.setattr(app.app.state.platform.database, "acquire", away)
+            for database in (app.app.state.platform.database, app.app.state.platform.watching):
+                patched.setattr(database, "acquire", away)
             # When another one, which can, commits events, for longer than some sweeps
             for number in range(5):
                 await tell(platform.database, person, words=str(number))
