@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     file_link_seconds: Seconds = 300
     files_unattached_per_user: Count = 20
     file_unattached_seconds: Seconds = 3600
+    evidence_retention_seconds: Seconds = 30 * 24 * 3600
+    """How long images of evidence are kept after their subject has ended."""
 
     currency: str = "INR"
     house_currencies: Annotated[tuple[str, ...], NoDecode] = ("GOLD",)

@@ -13,7 +13,21 @@ from typing import BinaryIO, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, cast, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -97,11 +111,10 @@ _DISCARD_OLD = Statement(
         files.c.id.in_(
             select(files.c.id)
             .where(
-                _unattached,
                 or_(
                     files.c.discarded_at.is_not(None),
-                    files.c.created_at < func.now() - cast(bindparam("age"), INTERVAL),
-                ),
+                    and_(_unattached, files.c.created_at < func.now() - cast(bindparam("age"), INTERVAL)),
+                )
             )
             .limit(literal_column("1000"))
             .with_for_update(skip_locked=True)
