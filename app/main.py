@@ -32,6 +32,7 @@ from app.routers import (
     service_requests,
     staff,
     system,
+    work_orders,
 )
 from app.schemas.base import ProblemDocument
 from app.services.users.sessions import LiveSessions
@@ -74,6 +75,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         payments,
         payouts,
         invoices,
+        work_orders,
         staff,
         system,
         aliases,

@@ -163,6 +163,8 @@ class Settings(BaseSettings):
     """The platform's share of a work order's price, in hundredths of a percent; frozen when it is bought."""
     house_currency_commission_basis_points: int = Field(0, ge=0, le=10_000)
     """The same, where the price is in a currency of the house."""
+    work_order_reviewers_notified: Count = 100
+    """How many hear of what a work order's team, reviewers or support have to look at; the advertiser is the first."""
 
     payment_provider: ProviderName = ProviderName.SANDBOX
     payments_per_payer: Allowance = "60/hour"

@@ -36,6 +36,7 @@ from app.services.invoices import rendering
 from app.services.payments import refunds
 from app.services.users import messages
 from app.services.wallets import statement_documents, statement_requests
+from app.services.work_orders import statistics
 
 _log = structlog.get_logger()
 
@@ -125,7 +126,17 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def prune(_: Schedule) -> None:
         await prune_history(platform)
 
+    @queue.schedule("merge_tallies", "* * * * *")
+    async def merge_tallies(_: Schedule) -> None:
+        while await _merged(platform):
+            pass
+
     return queue
+
+
+async def _merged(platform: Platform) -> int:
+    async with platform.database.write_single() as session:
+        return await statistics.merge(session)
 
 
 async def prune_history(platform: Platform) -> None:

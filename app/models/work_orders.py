@@ -71,7 +71,7 @@ work_orders = Table(
     text("rejection_category", nullable=True),
     text("cancel_reason", nullable=True),
     Column("disputed_by", Uuid, ForeignKey("users.id")),
-    Column("disputed_from", Text),  # the status that a dispute has interrupted
+    Column("disputed_from", Text),  # the status that a dispute has interrupted, unless work was resumed
     text("dispute_reason", nullable=True),
     text("resolution_notes", nullable=True),
     Column("overridden_by", Uuid, ForeignKey("users.id")),
