@@ -17,6 +17,7 @@ from app.core.tasks import end
 from app.edge import Edge
 from app.kernel.platform import open_platform
 from app.routers import (
+    advertised_services,
     aliases,
     auth,
     catalogue,
@@ -32,6 +33,7 @@ from app.routers import (
     service_requests,
     staff,
     system,
+    teams,
     work_orders,
 )
 from app.schemas.base import ProblemDocument
@@ -72,6 +74,8 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         catalogue,
         providers,
         role_applications,
+        advertised_services,
+        teams,
         payments,
         payouts,
         invoices,

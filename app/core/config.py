@@ -157,6 +157,8 @@ class Settings(BaseSettings):
     """Active members; whoever accepts an invitation to a full team is refused."""
     team_invitations: Allowance = "50/day"
     """How many one owner may send, to people who exist and to others."""
+    team_invitations_pending: Count = 100
+    """How many of a team's may wait for an answer; further ones are not delivered."""
     advertised_services_per_advertiser: Count = 200
     """Those that are archived do not count."""
     work_order_commission_basis_points: int = Field(1_000, ge=0, le=10_000)

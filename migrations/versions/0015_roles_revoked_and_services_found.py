@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0015"
 down_revision = "0014"
@@ -23,9 +24,17 @@ def upgrade() -> None:
     )
     _one("status <> 'lapsed'")
     op.create_index("role_applications_role_index", "role_applications", ["role", "status", "id"], unique=False)
+    words = sa.Computed("to_tsvector('simple'::regconfig, (title || ' '::text) || description)", persisted=True)
+    op.add_column("advertised_services", sa.Column("words", postgresql.TSVECTOR(), words, nullable=True))
+    _on_sale("advertised_services_on_sale_index", ["id"])
+    _on_sale("advertised_services_price_index", ["currency", "price_minor"])
+    _on_sale("advertised_services_words_index", ["words"], postgresql_using="gin")
 
 
 def downgrade() -> None:
+    for name in ("words", "price", "on_sale"):
+        op.drop_index(f"advertised_services_{name}_index", table_name="advertised_services")
+    op.drop_column("advertised_services", "words")
     op.drop_index("role_applications_role_index", table_name="role_applications")
     # What the version before does not know goes the way of a rejection; what had lapsed for another try is gone.
     op.execute("DELETE FROM role_applications WHERE status = 'lapsed'")
@@ -47,3 +56,14 @@ def _check(name: str, condition: str) -> None:
 def _one(condition: str) -> None:
     op.drop_index(ONE, table_name="role_applications")
     op.create_index(ONE, "role_applications", ["user_id", "role"], unique=True, postgresql_where=sa.text(condition))
+
+
+def _on_sale(name: str, columns: list[str], **options: str) -> None:
+    op.create_index(
+        name,
+        "advertised_services",
+        columns,
+        unique=False,
+        postgresql_where=sa.text("status = 'ACTIVE'"),
+        **options,  # type: ignore[arg-type]  # options of the dialect, by its prefix
+    )

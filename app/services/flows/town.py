@@ -15,21 +15,28 @@ from app.models.catalogue import services
 from app.models.providers import providers
 from app.models.regions import regions
 from app.models.users import Role
+from app.schemas.advertised_services import AdvertiseService
 from app.schemas.base import Position
 from app.schemas.providers import ApplyAsProvider
 from app.schemas.regions import CreateRegion
+from app.schemas.teams import Invitee
 from app.schemas.users import Register
 from app.schemas.wallets import TopUp
+from app.services.advertised_services import publishing
 from app.services.catalogue import administration as catalogue
 from app.services.providers import onboarding
 from app.services.providers.lifecycle import Action
 from app.services.regions import administration
+from app.services.teams import administration as teams
+from app.services.teams import membership
+from app.services.teams import queries as team_queries
 from app.services.users import accounts
 from app.services.wallets import wallets
 
 PASSWORD: Final = "neighbourhood-demo-1"  # noqa: S105 - of invented people, in development only
 _FILE: Final = Path(__file__).with_name("town.json")
 _WALLET_MINOR: Final = 5_000_00
+_TRADES: Final = ("advertisers", "boosters")
 
 _HAS_TOWN = Statement(select(regions.c.id).limit(1))
 _SERVICE_IDS = Statement(select(services.c.slug, services.c.id))
@@ -60,7 +67,8 @@ def sample_sign_ins() -> list[tuple[str, str]]:
     town = json.loads(_FILE.read_text("utf-8"))
     staff = [(" and ".join(person["roles"]), person["email"]) for person in town["people"]["staff"]]
     customer, provider = town["people"]["customers"][0], town["people"]["providers"][0]
-    return [("customer", customer["email"]), ("provider", provider["email"]), *staff]
+    work = [(role.removesuffix("s"), person["email"]) for role in _TRADES for person in town["people"][role]]
+    return [("customer", customer["email"]), ("provider", provider["email"]), *staff, *work]
 
 
 def plumbers() -> list[str]:
@@ -95,11 +103,33 @@ async def _people(session: Session, platform: Platform, town: dict[str, Any], pa
             admin = Actor(user_id, frozenset({Role.ADMIN}))
     if admin is None:
         raise LookupError("the town has no admin")
-    for person in town["people"]["customers"]:
-        await _person(session, person, password_hash)
+    customers = [await _person(session, person, password_hash) for person in town["people"]["customers"]]
+    for currency in platform.settings.house_currencies:
+        gift = TopUp(amount_minor=_WALLET_MINOR, currency=currency, reason="demo money")
+        await wallets.top_up(session, admin, customers[0], gift)
     service_ids = {row["slug"]: row["id"] for row in await session.all(_SERVICE_IDS)}
     for person in town["people"]["providers"]:
         await _provider(session, platform, admin, person, service_ids, password_hash)
+    for person in town["people"]["boosters"]:
+        await accounts.grant(session, await _person(session, person, password_hash), Role.BOOSTER)
+    await _team(session, platform, town, password_hash)
+
+
+async def _team(session: Session, platform: Platform, town: dict[str, Any], password_hash: str) -> None:
+    """Advertisers who review each other's work orders, and what they sell: the first one has made the team."""
+    team_id: UUID | None = None
+    for person in town["people"]["advertisers"]:
+        actor = Actor(await _person(session, person, password_hash), frozenset({Role.ADVERTISER}))
+        await accounts.grant(session, actor.user_id, Role.ADVERTISER)
+        if team_id is None:
+            owner, team_id = actor, (await teams.create(session, actor, town["team"])).id
+        else:
+            await membership.invite(session, platform, owner, team_id, Invitee(user_id=actor.user_id))
+            invitation = await team_queries.team(session, actor, team_id)
+            await membership.accept(session, platform, actor, invitation.membership_id)
+        for service in person["services"]:
+            if platform.settings.knows_currency(service["currency"]):
+                await publishing.publish(session, actor, AdvertiseService(**service, team_id=team_id))
 
 
 async def _person(session: Session, person: dict[str, Any], password_hash: str) -> UUID:

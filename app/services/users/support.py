@@ -1,4 +1,4 @@
-"""Making an account support, and taking that back: an admin's decision, kept in the audit trail (identity.md: Access)."""
+"""Making accounts support, and taking that back: an admin decides, and the audit trail keeps why (identity.md)."""
 
 from uuid import UUID
 

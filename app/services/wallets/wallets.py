@@ -114,7 +114,10 @@ async def statement(session: ReadSession, owner_id: UUID, wanted: WalletPage) ->
 
 
 async def top_up(session: Session, actor: Actor, user_id: UUID, wanted: TopUp) -> Wallet:
-    """An admin books money in that arrived outside of any payment provider. `NotFound`, `TopUpTooLarge`, `UnknownCurrency`."""
+    """An admin books money in that arrived outside of any payment provider.
+
+    `NotFound`, `TopUpTooLarge`, `UnknownCurrency`.
+    """
     if not settings().knows_currency(wanted.currency):
         raise UnknownCurrency()
     if wanted.amount_minor > settings().wallet_top_up_limit_minor:
