@@ -15,6 +15,7 @@ from app.core.limits import Limits
 from app.core.security import AccessTokens, Keys, Passwords, Seals, Signatures
 from app.core.tasks import end
 from app.core.valkey import Valkey
+from app.kernel.images import Images
 from app.kernel.jobs import enqueue
 
 
@@ -30,6 +31,7 @@ class Platform:
     codes: Keys
     seals: Seals
     storage: Storage
+    images: Images
     messengers: Messengers
     payments: Mapping[str, PaymentProvider]
 
@@ -51,6 +53,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         codes=keys,
         seals=Seals(settings),
         storage=Storage(settings),
+        images=Images(settings),
         messengers=Messengers(settings, valkey.client),
         payments=payment_providers(settings, database, enqueue),
     )
@@ -59,6 +62,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         yield platform
     finally:
         await end(publisher)
+        await platform.images.close()
         for provider in platform.payments.values():
             await provider.close()
         await platform.database.close()

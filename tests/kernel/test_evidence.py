@@ -190,15 +190,15 @@ async def test_an_image_is_evidence_or_discarded_and_never_both(scratch: Scratch
         # given
         errand, image = await scratch.make(), await scratch.image()
         # when
-        shown, _ = await asyncio.gather(
+        outcomes: tuple[Any, ...] = await asyncio.gather(
             scratch.show(errand, image),
             files.discard(world.platform, Actor(scratch.runner.id), image),
             return_exceptions=True,
         )
         # then
         rows = await world.rows("files", id=image)
-        if isinstance(shown, BaseException):
-            assert isinstance(shown, evidence.EvidenceRefused)
+        if isinstance(outcomes[0], BaseException):
+            assert isinstance(outcomes[0], evidence.EvidenceRefused)
             assert rows == []
         else:
             assert (rows[0]["subject_id"], rows[0]["discarded_at"]) == (errand, None)
@@ -225,7 +225,7 @@ async def test_nobody_judges_what_is_handed_in_while_they_do(scratch: Scratch) -
     # given: evidence that is being handed in, in a transaction that is not committed
     world, errand, image = scratch.world, await scratch.make(), await scratch.image()
     async with world.platform.database.write() as session:
-        shown = {"image_ids": [image], "evidence_notes": "Done."}
+        shown: dict[str, Any] = {"image_ids": [image], "evidence_notes": "Done."}
         await scratch.lifecycle.advance(session, errand, Action.SHOW, Actor(scratch.runner.id), **shown)
         # when a verdict waits for its lock
         verdict = asyncio.create_task(scratch.take(errand, Action.ACCEPT, scratch.reviewer))
