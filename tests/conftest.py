@@ -36,6 +36,7 @@ GENEROUS = {
     "LOCALBAZAAR_PAYOUT_PROFILE_CHANGES": "100000/minute",
     "LOCALBAZAAR_PAYMENTS_PER_PAYER": "100000/minute",
     "LOCALBAZAAR_STATEMENT_DOCUMENTS": "100000/minute",
+    "LOCALBAZAAR_TEAM_INVITATIONS": "100000/minute",
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""
