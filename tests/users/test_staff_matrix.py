@@ -43,6 +43,8 @@ ROUTES: dict[tuple[str, str], tuple[frozenset[Role], Any]] = {
     ("POST", "/api/v1/admin/payouts/{object_id}/fail"): (ADMIN, REASON),
     ("POST", "/api/v1/admin/payouts/{object_id}/return"): (ADMIN, REASON),
     ("GET", "/api/v1/admin/invoices"): (SUPPORT, None),
+    ("GET", "/api/v1/admin/work-orders"): (SUPPORT, None),
+    ("GET", "/api/v1/admin/work-orders/statistics"): (ADMIN, None),
     ("GET", "/api/v1/applications"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/approve"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/reject"): (REVIEWER, REASON),
