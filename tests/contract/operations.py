@@ -64,12 +64,13 @@ TAKING_JSON: Final = [operation for operation in OPERATIONS if operation.body]
 
 
 def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema itself: behind references, and the one beside null."""
-    while "$ref" in schema or "anyOf" in schema:
+    """The schema itself: behind references, the one beside null, the first of several forms."""
+    while "$ref" in schema or "anyOf" in schema or "oneOf" in schema:
         if "$ref" in schema:
             schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         else:
-            schema = next(one for one in schema["anyOf"] if one.get("type") != "null")
+            forms = schema["anyOf"] if "anyOf" in schema else schema["oneOf"]
+            schema = next(one for one in forms if one.get("type") != "null")
     return schema
 
 

@@ -16,9 +16,12 @@ from app.services.invoices import rendering
 from app.services.providers import onboarding
 from app.services.regions import administration as regions
 from app.services.service_requests.events import LeadPurchased
+from tests.advertised_services.steps import offer
 from tests.payments.steps import paid, top_up
 from tests.payouts.steps import hand_in, payout_of, with_profile
+from tests.role_applications.steps import applied, decide
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
+from tests.teams.steps import team_of
 
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
 
@@ -109,7 +112,12 @@ async def set_stage(world: World) -> Stage:
         invoice = await invoicing.document(session, LeadPurchased.name, UUID(leads[0]))
     assert invoice is not None
     await rendering.render(world.platform, invoice.id)
-    stage = Stage(customer, [customer, winner, admin, provider, manager, support, victims[1], None])
+    team, advertisers, memberships = await team_of(world)
+    offered = [await offer(person, team_id=team["id"]) for person in advertisers]
+    candidates = [await applied(victims[place], "driver") for place in range(3)]
+    for candidate, action in zip(candidates, ("approve", "reject"), strict=False):
+        await decide(admin, candidate, action)
+    stage = Stage(customer, [customer, winner, *advertisers, admin, provider, manager, support, victims[1], None])
     stage.ids = {
         "request_id": [completed, *requests],
         "lead_id": leads,
@@ -120,6 +128,10 @@ async def set_stage(world: World) -> Stage:
         "invoice_id": [str(invoice.id)],
         "event_id": [item["event"]["id"] for item in feed],
         "session_id": [item["id"] for item in sessions],
+        "application_id": candidates,
+        "team_id": [team["id"]],
+        "membership_id": memberships,
+        "advertised_service_id": [service["id"] for service in offered],
         "region_id": [str(world.region_id)],
         "payment_id": [payment["id"] for payment in payments],
         "provider": ["sandbox"],
@@ -134,6 +146,8 @@ async def set_stage(world: World) -> Stage:
         "requestId": requests[1],
         "user_id": str(victims[2].id),
         "subject_id": None,  # of a payment: a top-up
+        "team_id": team["id"],
+        "currency": "INR",
         "position": HERE.model_dump(),
         "centre": HERE.model_dump(),
         "answers": ANSWERS,

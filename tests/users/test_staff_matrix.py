@@ -25,6 +25,8 @@ ROUTES: dict[tuple[str, str], tuple[frozenset[Role], Any]] = {
     ("POST", "/api/v1/admin/users/{user_id}/suspend"): (ADMIN, REASON),
     ("POST", "/api/v1/admin/users/{user_id}/reinstate"): (ADMIN, None),
     ("POST", "/api/v1/admin/users/{user_id}/ban"): (ADMIN, REASON),
+    ("POST", "/api/v1/admin/users/{user_id}/appoint-support"): (ADMIN, REASON),
+    ("POST", "/api/v1/admin/users/{user_id}/dismiss-support"): (ADMIN, REASON),
     ("POST", "/api/v1/admin/users/{user_id}/top-ups"): (ADMIN, {"amount_minor": 100, "reason": "cash"}),
     ("POST", "/api/v1/admin/regions"): (
         ADMIN,
@@ -48,6 +50,11 @@ ROUTES: dict[tuple[str, str], tuple[frozenset[Role], Any]] = {
     ("GET", "/api/v1/applications"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/approve"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/reject"): (REVIEWER, REASON),
+    ("GET", "/api/v1/role-applications"): (SUPPORT, None),
+    ("POST", "/api/v1/role-applications/{object_id}/approve"): (SUPPORT, None),
+    ("POST", "/api/v1/role-applications/{object_id}/reject"): (SUPPORT, REASON),
+    ("POST", "/api/v1/role-applications/{object_id}/revoke"): (ADMIN, REASON),
+    ("POST", "/api/v1/role-applications/{object_id}/readmit"): (SUPPORT, REASON),
     ("POST", "/api/v1/providers/{provider_id}/suspend"): (REVIEWER, REASON),
     ("POST", "/api/v1/providers/{provider_id}/reinstate"): (REVIEWER, None),
     ("POST", "/api/v1/providers/{provider_id}/ban"): (ADMIN, REASON),
@@ -102,9 +109,9 @@ def routes_of(module: Any) -> set[tuple[str, str]]:
 def test_the_matrix_knows_every_staff_route() -> None:
     documented = create_app().openapi()["paths"]
     below = {
-        (method.upper(), re.sub("{(payment|payout)_id}", "{object_id}", path))
+        (method.upper(), re.sub("{(payment|payout|application)_id}", "{object_id}", path))
         for path, methods in documented.items()
-        if path.startswith(("/api/v1/admin/", "/api/v1/applications"))
+        if path.startswith(("/api/v1/admin/", "/api/v1/applications", "/api/v1/role-applications"))
         for method in methods
     }
     assert below | routes_of(providers) == ROUTES.keys() | PUBLIC

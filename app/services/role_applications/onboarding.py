@@ -71,8 +71,8 @@ async def decide(
 ) -> RoleApplication:
     """A reviewer's decision; its reason is kept and shown to the applicant.
 
-    Who loses the role keeps nothing open by it: the own services are not on sale from then on (`is_on_sale` of
-    advertised services), nobody can assign them work, and open orders go on in the hands of team mates and staff.
+    Who loses the role sells, assigns and reviews nothing from then on (`is_on_sale` of advertised services,
+    `is_team_mate` of teams); open orders go on in the hands of team mates and staff.
     """
     recorded: dict[str, str] = {}
     if reason is not None:
