@@ -43,6 +43,8 @@ _TURNS: Final[dict[object, Image.Transpose]] = {
 }
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _REDUCIBLE: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
+_PARTS: Final = 10_000
+_WHOLE_SCANS: Final = 12
 _LENGTH_BYTES: Final = 4
 _STANDARD_FILES: Final = 3
 _PR_SET_PDEATHSIG: Final = 1
@@ -58,10 +60,14 @@ def pictured(order: dict[str, Any], content: bytes) -> tuple[str, bytes, bytes]:
     A picture that is encoded anew is turned as its camera said, in the colours that every screen takes for granted, and
     has nothing else in it: no notes of the camera, no place, no profile, nothing behind or between the pixels.
     """
+    if not _has_few_parts(content):
+        raise Refused("unsupported")
     try:
         with Image.open(io.BytesIO(content), formats=order["kinds"]) as image:
             _measure(image.size, order)
             content_type = _IMAGES[str(image.format)]
+            if content_type == "image/jpeg" and _scans(content, image) > _WHOLE_SCANS * order["limit_pixels"]:
+                raise Refused("unsupported")
             image.verify()
         with Image.open(io.BytesIO(content), formats=order["kinds"]) as image:
             image.load()  # `verify` reads checksums only: a truncated picture shows when it is decoded
@@ -84,6 +90,28 @@ def _measure(size: tuple[int, int], order: dict[str, Any]) -> None:
     # Either way up: cameras write a picture lying, and beside it how they were held.
     if max(size) < order["least_long"] or min(size) < order["least_short"]:
         raise Refused("small")
+
+
+def _has_few_parts(content: bytes) -> bool:
+    """Whether there are no more chunks, or segments before the pixels, than any program writes: Pillow joins some of
+    them one by one, so that the time for them grows with the square of their number."""
+    is_png = content.startswith(b"\x89PNG")
+    at = 8 if is_png else 2
+    for _ in range(_PARTS):
+        if is_png:
+            at += 12 + int.from_bytes(content[at : at + 4])
+        elif content[at : at + 1] != b"\xff" or content[at + 1 : at + 2] == b"\xda":
+            return True
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4])
+        if at >= len(content):
+            return True
+    return False
+
+
+def _scans(content: bytes, image: Image.Image) -> int:
+    """How many pixels there are to go over: a progressive JPEG may come back to each of them any number of times."""
+    return content.count(b"\xff\xda") * image.width * image.height
 
 
 def _orientation(image: Image.Image) -> object:
