@@ -10,6 +10,7 @@ import httpx
 from app.core.actor import Actor
 from app.models.payouts import PayoutStatus
 from app.models.users import Role
+from app.models.work_orders import WorkOrderStatus
 from app.schemas.providers import ApplyAsProvider
 from app.services.flows import invoicing
 from app.services.invoices import rendering
@@ -22,6 +23,7 @@ from tests.payouts.steps import hand_in, payout_of, with_profile
 from tests.role_applications.steps import applied, decide
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 from tests.teams.steps import team_of
+from tests.work_orders import steps as work_orders
 
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
 
@@ -117,7 +119,18 @@ async def set_stage(world: World) -> Stage:
     candidates = [await applied(victims[place], "driver") for place in range(3)]
     for candidate, action in zip(candidates, ("approve", "reject"), strict=False):
         await decide(admin, candidate, action)
-    stage = Stage(customer, [customer, winner, *advertisers, admin, provider, manager, support, victims[1], None])
+    booster = await world.person(Role.BOOSTER)
+    await work_orders.top_up(world, customer, 100 * work_orders.PRICE, offered[0]["currency"])
+    orders = [
+        await work_orders.bring(
+            world, status, buyer=customer, booster=booster, manager=advertisers[0], offered=offered[0]
+        )
+        for status in WorkOrderStatus
+    ]
+    images = (await work_orders.evidence(booster))["image_ids"]
+    stage = Stage(
+        customer, [customer, winner, booster, *advertisers, admin, provider, manager, support, victims[1], None]
+    )
     stage.ids = {
         "request_id": [completed, *requests],
         "lead_id": leads,
@@ -132,6 +145,7 @@ async def set_stage(world: World) -> Stage:
         "team_id": [team["id"]],
         "membership_id": memberships,
         "advertised_service_id": [service["id"] for service in offered],
+        "work_order_id": orders,
         "region_id": [str(world.region_id)],
         "payment_id": [payment["id"] for payment in payments],
         "provider": ["sandbox"],
@@ -147,6 +161,9 @@ async def set_stage(world: World) -> Stage:
         "user_id": str(victims[2].id),
         "subject_id": None,  # of a payment: a top-up
         "team_id": team["id"],
+        "advertised_service_id": offered[0]["id"],
+        "booster_id": str(booster.id),
+        "image_ids": images,
         "currency": "INR",
         "position": HERE.model_dump(),
         "centre": HERE.model_dump(),

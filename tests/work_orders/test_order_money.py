@@ -15,7 +15,7 @@ from tests.work_orders import steps
 from tests.work_orders.conftest import Cast
 from tests.work_orders.steps import PATH, PRICE, do, held_by, purchase_of
 
-ODD = 999_99  # ten per cent of it ends in a half and more
+ODD = 999_99  # ten per cent of it is no whole number of paise
 
 
 async def test_a_purchase_freezes_price_commission_and_team(cast: Cast, world: World) -> None:
