@@ -118,6 +118,13 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def render_statement(job: Job) -> None:
         await statement_documents.render(platform, job.payload or b"")
 
+    _schedule(queue, platform)
+    return queue
+
+
+def _schedule(queue: PgQueuer, platform: Platform) -> None:
+    """What is done by the time of the day."""
+
     @queue.schedule("sweep_files", "*/5 * * * *")
     async def sweep_files(_: Schedule) -> None:
         _log.info("files_swept", count=await files.sweep(platform))
@@ -130,8 +137,6 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def merge_tallies(_: Schedule) -> None:
         while await _merged(platform):
             pass
-
-    return queue
 
 
 async def _merged(platform: Platform) -> int:

@@ -99,9 +99,7 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("total", sa.Numeric(), nullable=False),
         sa.Column("is_merged", sa.Boolean(), server_default="false", nullable=False),
-        sa.CheckConstraint(
-            "side IN ('platform', 'advertiser', 'booster')", name=op.f("work_order_tallies_side_known")
-        ),
+        sa.CheckConstraint("side IN ('platform', 'advertiser', 'booster')", name=op.f("work_order_tallies_side_known")),
         sa.PrimaryKeyConstraint("id", name=op.f("work_order_tallies_pkey")),
     )
     op.create_index(

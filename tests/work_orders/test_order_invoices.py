@@ -1,4 +1,4 @@
-"""The document of an order: an invoice in rupees, a receipt in money of the house, a credit note if it comes to that."""
+"""The document of an order: an invoice in rupees, a receipt in money of the house, a credit note after an override."""
 
 import asyncio
 from typing import Any

@@ -14,7 +14,8 @@ from app.kernel import escrow
 from app.models.advertised_services import advertised_services
 from app.schemas.work_orders import PurchaseWorkOrder, WorkOrderState
 from app.services.advertised_services import access
-from app.services.work_orders.lifecycle import LIFECYCLE, OwnService
+from app.services.work_orders.lifecycle import LIFECYCLE
+from app.services.work_orders.refusals import OwnService
 
 
 class NotOnSale(Conflict):

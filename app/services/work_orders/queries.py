@@ -19,7 +19,7 @@ from app.schemas.evidence import EvidenceRound
 from app.schemas.work_orders import AllWorkOrders, MyWorkOrders, WorkOrder, WorkOrderState
 from app.services.teams.access import is_team_mate, teams_of_actor
 from app.services.work_orders import access
-from app.services.work_orders.lifecycle import NotAReviewer
+from app.services.work_orders.refusals import NotAReviewer
 
 _before = bindparam("before", type_=Uuid)
 _rows: ColumnElement[int] = bindparam("rows")
