@@ -37,6 +37,7 @@ GENEROUS = {
     "LOCALBAZAAR_PAYMENTS_PER_PAYER": "100000/minute",
     "LOCALBAZAAR_STATEMENT_DOCUMENTS": "100000/minute",
     "LOCALBAZAAR_TEAM_INVITATIONS": "100000/minute",
+    "LOCALBAZAAR_WORK_ORDER_REVIEWERS_NOTIFIED": "100000",
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""

@@ -16,20 +16,23 @@ from tests.work_orders.steps import NOTES, PATH, PRICE, do, held_by
 async def test_the_money_moves_only_when_the_second_round_of_evidence_is_approved(cast: Cast, world: World) -> None:
     # Given a buyer with 500 GOLD and a booster with none
     buyer, booster = await steps.buyer(world, PRICE), await world.person(Role.BOOSTER)
+    advertiser, mate = await steps.advertiser(world), await steps.advertiser(world)
+    team_id, _ = await steps.team(advertiser, mate)
+    offered = await steps.service(advertiser, team_id=team_id)
 
     async def balances(order_id: str) -> tuple[int, int, int]:
         held = await held_by(world, UUID(order_id), "escrow")
         return await held_by(world, buyer.id), held, await held_by(world, booster.id)
 
     # When the order is bought, assigned, begun, handed in, reviewed, rejected, handed in again
-    order_id = await steps.buy(buyer, cast.service)
+    order_id = await steps.buy(buyer, offered)
     assert await balances(order_id) == (0, PRICE, 0)
-    await do(cast.team_mate, order_id, "assign", {"booster_id": str(booster.id)})
+    await do(mate, order_id, "assign", {"booster_id": str(booster.id)})
     await do(booster, order_id, "start")
     first = await steps.evidence(booster, images=2)
     await do(booster, order_id, "submit", first)
-    await do(cast.advertiser, order_id, "open_review")
-    rejected = await do(cast.team_mate, order_id, "reject", {"reason": "No timer.", "category": "unclear_evidence"})
+    await do(advertiser, order_id, "open_review")
+    rejected = await do(mate, order_id, "reject", {"reason": "No timer.", "category": "unclear_evidence"})
     assert (rejected["rejection_reason"], rejected["rejection_category"]) == ("No timer.", "unclear_evidence")
     second = await steps.evidence(booster)
     again = await do(booster, order_id, "submit", second)
@@ -37,10 +40,10 @@ async def test_the_money_moves_only_when_the_second_round_of_evidence_is_approve
     # Then nothing has moved yet
     assert await balances(order_id) == (0, PRICE, 0)
     # and the approval pays the booster all of it: the house takes no commission of its own money
-    done = await do(cast.advertiser, order_id, "approve")
+    done = await do(advertiser, order_id, "approve")
     assert await balances(order_id) == (0, 0, PRICE)
     assert (done["status"], done["earned_minor"], done["refunded_minor"]) == ("COMPLETED", PRICE, 0)
-    assert done["reviewed_by"] == str(cast.advertiser.id)
+    assert done["reviewed_by"] == str(advertiser.id)
     # and every round is kept: images, notes, verdict
     rounds = await steps.succeed(booster.get(f"{PATH}/{order_id}/evidence"))
     assert [(r["number"], r["notes"], r["image_ids"], r["verdict"], r["verdict_reason"]) for r in rounds] == [
@@ -49,7 +52,7 @@ async def test_the_money_moves_only_when_the_second_round_of_evidence_is_approve
     ]
     # and each step told whom it concerns
     support = {row["user_id"] for role in ("support", "admin") for row in await world.rows("user_roles", role=role)}
-    team = {cast.advertiser.id, cast.team_mate.id}
+    team = {advertiser.id, mate.id}
     told = await world.told(order_id)
     assert [(name, people - support) for name, people in told] == [
         ("work_order.created", team),
@@ -59,7 +62,7 @@ async def test_the_money_moves_only_when_the_second_round_of_evidence_is_approve
         ("work_order.review_started", {booster.id}),
         ("work_order.rejected", {booster.id}),
         ("work_order.evidence_submitted", team),
-        ("work_order.completed", {booster.id, buyer.id, cast.advertiser.id}),
+        ("work_order.completed", {booster.id, buyer.id, advertiser.id}),
     ]
     assert {cast.support.id, cast.admin.id} <= told[3][1]
     assert [step["action"] for step in await world.trail(order_id)] == [
