@@ -3,6 +3,9 @@
 import asyncio
 from uuid import UUID
 
+import pytest
+
+from app.core.config import settings
 from app.jobs import clock
 from app.kernel import files, subjects
 from app.models.users import Role
@@ -78,6 +81,24 @@ async def test_reviewers_who_are_told_are_neither_the_booster_nor_the_buyer(cast
     (told,) = [people for name, people in await world.told(order_id) if name == "work_order.evidence_submitted"]
     assert told.isdisjoint({boosting.id, buying.id})
     assert {cast.advertiser.id, cast.team_mate.id, cast.support.id} <= told
+
+
+async def test_the_advertiser_and_the_team_come_first_when_not_all_reviewers_may_be_told(
+    cast: Cast, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advertiser, mate = await steps.advertiser(world), await steps.advertiser(world)
+    team_id, _ = await steps.team(advertiser, mate)
+    offered = await steps.service(advertiser, team_id=team_id)
+    monkeypatch.setattr(settings(), "work_order_reviewers_notified", 2)
+    order_id = await steps.bring(
+        world,
+        Status.EVIDENCE_SUBMITTED,
+        buyer=cast.buyer,
+        booster=cast.booster,
+        manager=world.admin,
+        offered=offered,
+    )
+    assert (await world.told(order_id))[-1] == ("work_order.evidence_submitted", {advertiser.id, mate.id})
 
 
 async def test_evidence_is_locked_once_it_is_handed_in(cast: Cast, world: World) -> None:
