@@ -89,7 +89,8 @@ async def test_the_advertiser_and_the_team_come_first_when_not_all_reviewers_may
     advertiser, mate = await steps.advertiser(world), await steps.advertiser(world)
     team_id, _ = await steps.team(advertiser, mate)
     offered = await steps.service(advertiser, team_id=team_id)
-    monkeypatch.setattr(settings(), "work_order_reviewers_notified", 2)
+    few = settings().model_copy(update={"work_order_reviewers_notified": 2})
+    monkeypatch.setattr("app.kernel.lifecycle.settings", lambda: few)
     order_id = await steps.bring(
         world,
         Status.EVIDENCE_SUBMITTED,
