@@ -18,7 +18,7 @@ from app import up
 from app.core.config import Misconfigured, Settings, settings
 from app.core.embedded import EmbeddedServerError, embedded_servers
 from app.core.processes import die_with_parent
-from app.demo.leads import play
+from app.demo import leads, work_order
 from app.jobs import relay
 from app.kernel import ledger
 from app.kernel.documentation import event_page, lifecycle_page
@@ -209,7 +209,13 @@ def verify_ledger() -> None:
 @demo.command("leads")
 def demo_leads(url: str = "http://127.0.0.1:8000") -> None:
     """Sign up a customer, post a request, let five providers buy the lead and race to complete it."""
-    raise typer.Exit(asyncio.run(play(url, console)))
+    raise typer.Exit(asyncio.run(leads.play(url, console)))
+
+
+@demo.command("work-order")
+def demo_work_order(url: str = "http://127.0.0.1:8000") -> None:
+    """Buy work, have it done, rejected, handed in again and approved, and show where the money is at each step."""
+    raise typer.Exit(asyncio.run(work_order.play(url, console)))
 
 
 def main() -> None:

@@ -1,13 +1,18 @@
-"""The outermost layer, plain ASGI: bounds every request body before anything reads it, and answers 413 as a problem."""
+"""The outermost layer, plain ASGI: bounds every request body before anything reads it, and answers 413 as a problem.
+
+Large bodies are read from nobody who is not signed in.
+"""
 
 from collections.abc import Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
-from app.core.errors import PayloadTooLarge
+from app.core.errors import PayloadTooLarge, Problem, Unauthenticated
+from app.routers.dependencies import bearer_token
 from app.routers.problems import answer
 
 _FORM_OVERHEAD_BYTES = 64 * 1024
@@ -45,13 +50,30 @@ class Edge:
             send = _as_page(send)
         if scope["method"] == "GET":
             return await self._app(scope, receive, send)
-        limit = self._upload_limit if scope["path"] in _UPLOAD_PATHS else self._json_limit
+        limit = self._json_limit
+        if scope["path"] in _UPLOAD_PATHS:
+            limit = self._upload_limit
+            if scope["method"] == "POST" and (refusal := await _refusal(scope)):
+                return await answer(refusal)(scope, receive, send)
         declared = _content_length(scope)
         if declared is not None and declared > limit:
             return await answer(PayloadTooLarge(limit_bytes=limit))(scope, receive, send)
         if declared is not None:
             return await self._app(scope, receive, send)  # the server holds the client to what it declared
         await self._app(scope, _counting(receive, limit), send)
+
+
+async def _refusal(scope: Scope) -> Problem | None:
+    """Why nothing that this caller sends is read: a form of a hundred megabytes is first written down, and only then
+    does its route ask who sent it."""
+    token = bearer_token(Request(scope))
+    if token is None:
+        return Unauthenticated()
+    try:
+        await scope["app"].state.sessions.actor(token)
+    except Problem as refusal:
+        return refusal
+    return None
 
 
 def _as_page(send: Send) -> Send:

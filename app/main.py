@@ -40,6 +40,7 @@ from app.routers import (
     system,
     teams,
     webhook_endpoints,
+    work_orders,
 )
 from app.schemas.base import ProblemDocument
 from app.services.api_keys.checking import LiveKeys
@@ -93,6 +94,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         event_log,
         webhook_endpoints,
         api_keys,
+        work_orders,
         staff,
         system,
         aliases,

@@ -45,6 +45,7 @@ GENEROUS = {
     "LOCALBAZAAR_WEBHOOK_ENDPOINT_CHANGES": "100000/minute",
     "LOCALBAZAAR_WEBHOOK_REPLAYS": "100000/minute",
     "LOCALBAZAAR_WEBHOOK_LOOPBACK": "true",
+    "LOCALBAZAAR_WORK_ORDER_REVIEWERS_NOTIFIED": "100000",
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""

@@ -174,9 +174,29 @@ class Settings(BaseSettings):
     image_limit_bytes: Bytes = 10 * 1024 * 1024
     video_limit_bytes: Bytes = 100 * 1024 * 1024
     image_limit_pixels: Count = 25_000_000
+    evidence_least_pixels_long: Count = 800
+    evidence_least_pixels_short: Count = 600
+    """Either way up: an image of evidence is at least so long at its longer edge, and at its shorter one."""
+    thumbnail_pixels: Count = 320
+    image_children: Count = 2
+    """Processes that decode images, for each server process; started when they are needed."""
+    image_memory_bytes: Bytes = 512 * 1024 * 1024
+    """What one of them may ask the system for."""
+    image_cpu_seconds: Seconds = 1.5
+    """For one image; with what comes before and behind, an answer takes less than two seconds."""
+    image_seconds: Seconds = 10
+    """For one image by the clock on the wall, however busy the machine is."""
+    image_wait_seconds: Seconds = 30
+    """How long an upload waits for one of the processes."""
+    image_child_idle_seconds: Seconds = 60
+    images_per_child: Count = 500
     file_link_seconds: Seconds = 300
     files_unattached_per_user: Count = 20
     file_unattached_seconds: Seconds = 3600
+    files_bytes_per_user_a_day: Bytes = 1024 * 1024 * 1024
+    """What one user may upload in 24 hours, of what is still there."""
+    evidence_retention_seconds: Seconds = 30 * 24 * 3600
+    """How long images of evidence are kept after their subject has ended."""
 
     currency: str = "INR"
     house_currencies: Annotated[tuple[str, ...], NoDecode] = ("GOLD",)
@@ -211,6 +231,8 @@ class Settings(BaseSettings):
     """The platform's share of a work order's price, in hundredths of a percent; frozen when it is bought."""
     house_currency_commission_basis_points: int = Field(0, ge=0, le=10_000)
     """The same, where the price is in a currency of the house."""
+    work_order_reviewers_notified: Count = 100
+    """How many hear of what a work order's team, reviewers or support have to look at; the advertiser is the first."""
 
     payment_provider: ProviderName = ProviderName.SANDBOX
     payments_per_payer: Allowance = "60/hour"

@@ -42,6 +42,7 @@ from app.services.notifications import delivery, recipients
 from app.services.payments import refunds
 from app.services.users import messages
 from app.services.wallets import statement_documents, statement_requests
+from app.services.work_orders import statistics
 
 _log = structlog.get_logger()
 
@@ -124,6 +125,13 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def render_statement(job: Job) -> None:
         await statement_documents.render(platform, job.payload or b"")
 
+    _schedule(queue, platform)
+    return queue
+
+
+def _schedule(queue: PgQueuer, platform: Platform) -> None:
+    """What is done by the time of the day."""
+
     @queue.schedule("sweep_files", "*/5 * * * *")
     async def sweep_files(_: Schedule) -> None:
         _log.info("files_swept", count=await files.sweep(platform))
@@ -132,7 +140,15 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
     async def prune(_: Schedule) -> None:
         await prune_history(platform)
 
-    return queue
+    @queue.schedule("merge_tallies", "* * * * *")
+    async def merge_tallies(_: Schedule) -> None:
+        while await _merged(platform):
+            pass
+
+
+async def _merged(platform: Platform) -> int:
+    async with platform.database.write_single() as session:
+        return await statistics.merge(session)
 
 
 def _tell_recipients(platform: Platform, queue: PgQueuer) -> None:

@@ -145,22 +145,36 @@ async def _why_not(session: Session, key: str, there: int) -> Problem:
 
 
 async def claw_back(
-    session: Session, subject: Subject, seller_id: UUID, buyer_id: UUID, amount: int, currency: str, **about: Any
+    session: Session,
+    subject: Subject,
+    seller_id: UUID,
+    buyer_id: UUID,
+    amount: int,
+    currency: str,
+    *,
+    commission: int = 0,
+    **about: Any,
 ) -> UUID:
     """Refund after the money was paid on: the seller's wallet as far as it reaches, the rest as the seller's debt.
 
-    The buyer's wallet receives all of it. `DebtLimitReached`, and nothing moves, where the seller may not owe so much.
+    With `commission`, the platform gives that much of its part back too. The buyer's wallet receives all of it.
+    `DebtLimitReached`, and nothing moves, where the seller may not owe so much.
     Locks all three accounts in one statement, in the order of their ids.
     """
-    if amount <= 0 or seller_id == buyer_id:
-        raise ValueError(f"claw_back: {amount} from {seller_id} to {buyer_id}")
+    if min(amount, commission) < 0 or amount + commission == 0 or seller_id == buyer_id:
+        raise ValueError(f"claw_back: {amount} and {commission} from {seller_id} to {buyer_id}")
     paid, owed = ledger.wallet(seller_id, currency), ledger.debt(seller_id, currency)
     back = ledger.wallet(buyer_id, currency)
     at_hand = min(amount, (await ledger.lock(session, [paid, owed, back]))[paid])
     return await ledger.post(
         session,
         "claw_back",
-        [Posting(paid, -at_hand), Posting(owed, at_hand - amount), Posting(back, amount)],
+        [
+            Posting(paid, -at_hand),
+            Posting(owed, at_hand - amount),
+            Posting(ledger.platform(AccountKind.COMMISSION, currency), -commission),
+            Posting(back, amount + commission),
+        ],
         idempotency_key=f"claw_back:{subject[1]}",
         subject=subject,
         **about,

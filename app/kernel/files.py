@@ -4,26 +4,43 @@ The row is committed before its object is written and removed after its object i
 object is without a row, and `sweep` finds what is left over.
 """
 
-import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, cast, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.adapters.storage import NoSuchObject
 from app.core.actor import Actor
-from app.core.database import Row, Session, Statement
+from app.core.config import Settings
+from app.core.database import Session, Statement
 from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
-from app.kernel import media, subjects
+from app.kernel import images, media, subjects
+from app.kernel.images import Order
 from app.kernel.platform import Platform
-from app.models.files import FilePurpose, files
+from app.kernel.transitions import constants
+from app.models.files import FilePurpose, UploadPurpose, files
 from app.models.users import users
 from app.schemas.files import FileLink, StoredFile
 
@@ -36,30 +53,59 @@ class UnknownFile(Unprocessable):
     code, title = "unknown_file", "One of these files is not yours, has another purpose, or is in use already."
 
 
-# Photos are shown to providers who must not know yet where the customer lives, and images of a chat to whoever takes
-# part; proofs are kept as they were made.
-_REWRITTEN: Final = frozenset({FilePurpose.PHOTO, FilePurpose.CHAT_IMAGE})
+class DailyQuotaReached(Conflict):
+    code, title = "daily_quota_reached", "You have uploaded as much as you may in a day."
+
+
+class OpenFile(NamedTuple):
+    """What a link opens. The bytes come piece by piece."""
+
+    content_type: str
+    size_bytes: int
+    pieces: AsyncIterator[bytes]
+
+
+Part = Literal["content", "thumbnail"]
+_PICTURES: Final = ("JPEG", "PNG", "WEBP")
+
+
+def _rules(settings: Settings, purpose: FilePurpose) -> media.Rules:
+    """Photos are shown to providers who must not know yet where the customer lives, and images of a chat to whoever
+    takes part; evidence is shown to reviewers, as plain pictures; proofs and documents are kept as they were made,
+    because what a camera or a scanner has written into them may be what proves something."""
+    match purpose:
+        case FilePurpose.EVIDENCE:
+            least = settings.evidence_least_pixels_long, settings.evidence_least_pixels_short
+            return media.Rules(Order(("JPEG", "PNG"), True, *least))
+        case FilePurpose.PHOTO | FilePurpose.CHAT_IMAGE:
+            return media.Rules(Order(_PICTURES, rewritten=True))
+        case _:
+            return media.Rules(Order(_PICTURES, rewritten=False), may_be_video=purpose is FilePurpose.PROOF)
+
 
 _unattached = files.c.subject_id.is_(None)
 # One owner's uploads queue up here, so that each is counted by the next.
 _LOCK_OWNER = Statement(select(users.c.id).where(users.c.id == bindparam("owner_id")).with_for_update(key_share=True))
+_RESERVED: Final = ("id", "owner_id", "purpose", "content_type", "size_bytes", "sha256", "thumbnail_bytes")
+_stored_today = (
+    select(func.coalesce(func.sum(files.c.size_bytes), literal_column("0")))
+    .where(
+        files.c.owner_id == bindparam("owner_id"),
+        files.c.created_at > func.now() - literal_column("interval '1 day'"),
+        files.c.purpose == any_(constants(UploadPurpose)),
+    )
+    .scalar_subquery()
+)
+_unattached_count = (
+    select(func.count())
+    .select_from(files)
+    .where(files.c.owner_id == bindparam("owner_id"), _unattached)
+    .scalar_subquery()
+)
+_QUOTA = Statement(select(_unattached_count.label("unattached"), _stored_today.label("stored_today")))
 _RESERVE = Statement(
     insert(files)
-    .from_select(
-        ["id", "owner_id", "purpose", "content_type", "size_bytes", "sha256"],
-        select(
-            *(
-                bindparam(name, type_=files.c[name].type)
-                for name in ("id", "owner_id", "purpose", "content_type", "size_bytes", "sha256")
-            )
-        ).where(
-            select(func.count())
-            .select_from(files)
-            .where(files.c.owner_id == bindparam("owner_id"), _unattached)
-            .scalar_subquery()
-            < bindparam("quota")
-        ),
-    )
+    .values({name: bindparam(name, type_=files.c[name].type) for name in _RESERVED})
     .returning(files.c.id, files.c.purpose, files.c.content_type, files.c.size_bytes, files.c.created_at)
 )
 _made = upsert(files).values(
@@ -98,11 +144,10 @@ _DISCARD_OLD = Statement(
         files.c.id.in_(
             select(files.c.id)
             .where(
-                _unattached,
                 or_(
                     files.c.discarded_at.is_not(None),
-                    files.c.created_at < func.now() - cast(bindparam("age"), INTERVAL),
-                ),
+                    and_(_unattached, files.c.created_at < func.now() - cast(bindparam("age"), INTERVAL)),
+                )
             )
             .limit(literal_column("1000"))
             .with_for_update(skip_locked=True)
@@ -118,19 +163,14 @@ async def store(platform: Platform, actor: Actor, purpose: FilePurpose, content:
     """Check an upload by its content, never by its name, and keep it, attached to nothing yet.
 
     `UnsupportedMedia` for what is not the kind of file that the purpose admits, `PayloadTooLarge` above the kind's
-    limit in bytes or pixels, `TooManyUnattached` above the quota.
+    limit in bytes or pixels, `ImageTooSmall`, and `TooManyUnattached` or `DailyQuotaReached` above the quotas.
     """
-    found = await asyncio.to_thread(
-        media.inspect,
-        platform.settings,
-        content,
-        size,
-        may_be_video=purpose is FilePurpose.PROOF,
-        rewritten=purpose in _REWRITTEN,
-    )
+    settings = platform.settings
+    found = await media.inspect(platform.images, settings, content, size, _rules(settings, purpose))
     file_id = uuid7()
     async with platform.database.write() as session:
         await session.first(_LOCK_OWNER, owner_id=actor.user_id)
+        await _refuse_above_quota(session, settings, actor, found.size_bytes)
         row = await session.first(
             _RESERVE,
             id=file_id,
@@ -139,12 +179,25 @@ async def store(platform: Platform, actor: Actor, purpose: FilePurpose, content:
             content_type=found.content_type,
             size_bytes=found.size_bytes,
             sha256=found.sha256,
-            quota=platform.settings.files_unattached_per_user,
+            thumbnail_bytes=None if found.thumbnail is None else len(found.thumbnail),
         )
-        if row is None:
-            raise TooManyUnattached()
+    if found.thumbnail is not None:
+        await platform.storage.put(_thumbnail_key(file_id), found.thumbnail)
     await platform.storage.put(str(file_id), found.content)
-    return StoredFile.model_validate(dict(row))
+    return StoredFile.model_validate(dict(row or {}))
+
+
+async def _refuse_above_quota(session: Session, settings: Settings, actor: Actor, size: int) -> None:
+    """Under the lock of the owner, so that the answer is still true when the file is counted."""
+    used = await session.first(_QUOTA, owner_id=actor.user_id)
+    if used is None or used["unattached"] >= settings.files_unattached_per_user:
+        raise TooManyUnattached()
+    if used["stored_today"] + size > settings.files_bytes_per_user_a_day:
+        raise DailyQuotaReached(limit_bytes=settings.files_bytes_per_user_a_day)
+
+
+def _thumbnail_key(file_id: UUID) -> str:
+    return f"{file_id}.thumbnail"
 
 
 async def keep(
@@ -205,22 +258,24 @@ async def discard(platform: Platform, actor: Actor, file_id: UUID) -> None:
 
 async def sweep(platform: Platform) -> int:
     """Remove files that were discarded, or attached to nothing for too long; how many that were."""
-    age = timedelta(seconds=platform.settings.file_unattached_seconds)
+    seconds = platform.settings.file_unattached_seconds
     async with platform.database.write_single() as session:
-        rows = await session.all(_DISCARD_OLD, age=age)
+        rows = await session.all(_DISCARD_OLD, age=timedelta(seconds=seconds))
     for row in rows:
         await _remove(platform, row["id"])
+    await platform.storage.remove_unfinished(seconds)
     return len(rows)
 
 
 async def _remove(platform: Platform, file_id: UUID) -> None:
-    await platform.storage.delete(str(file_id))
+    for key in (_thumbnail_key(file_id), str(file_id)):
+        await platform.storage.delete(key)
     async with platform.database.write_single() as session:
         await session.execute(_REMOVE, file_id=file_id)
 
 
 async def link(platform: Platform, actor: Actor, file_id: UUID) -> FileLink:
-    """A signed link for the owner, or for whoever may read the subject's files of this purpose; else `NotFound`."""
+    """Signed links for the owner, or for whoever may read the subject's files of this purpose; else `NotFound`."""
     async with platform.database.read() as session:
         row = await session.first(_FIND, file_id=file_id)
         if row is None or not (
@@ -234,22 +289,31 @@ async def link(platform: Platform, actor: Actor, file_id: UUID) -> FileLink:
         ):
             raise NotFound()
     expires = int(time.time() + platform.settings.file_link_seconds)
-    query = urlencode({"expires": expires, "signature": platform.signatures.sign(str(file_id), str(expires))})
     return FileLink(
         **StoredFile.model_validate(dict(row)).model_dump(),
-        url=f"{platform.settings.public_url}/api/v1/files/{file_id}/content?{query}",
+        url=_signed(platform, file_id, "content", expires),
+        thumbnail_url=None if row["thumbnail_bytes"] is None else _signed(platform, file_id, "thumbnail", expires),
         expires_at=datetime.fromtimestamp(expires, UTC),
     )
 
 
-async def open_link(
-    platform: Platform, file_id: UUID, expires: int, signature: str
-) -> tuple[Row, AsyncIterator[bytes]]:
-    """The file's row and bytes for a link that was signed here and has not expired; else `NotFound`."""
-    if expires < time.time() or not platform.signatures.fits(signature, str(file_id), str(expires)):
+def _signed(platform: Platform, file_id: UUID, part: str, expires: int) -> str:
+    query = urlencode({"expires": expires, "signature": platform.signatures.sign(str(file_id), part, str(expires))})
+    return f"{platform.settings.public_url}/api/v1/files/{file_id}/{part}?{query}"
+
+
+async def open_link(platform: Platform, file_id: UUID, part: Part, expires: int, signature: str) -> OpenFile:
+    """What lies behind a link that was signed here and has not expired; `NotFound`, too, if its object is missing."""
+    if expires < time.time() or not platform.signatures.fits(signature, str(file_id), part, str(expires)):
         raise NotFound()
     async with platform.database.read() as session:
         row = await session.first(_FIND, file_id=file_id)
-    if row is None:
+    if row is None or (part == "thumbnail" and row["thumbnail_bytes"] is None):
         raise NotFound()
-    return row, platform.storage.read(str(file_id))
+    try:
+        if part == "thumbnail":
+            pieces = await platform.storage.open(_thumbnail_key(file_id))
+            return OpenFile(images.THUMBNAIL_TYPE, row["thumbnail_bytes"], pieces)
+        return OpenFile(row["content_type"], row["size_bytes"], await platform.storage.open(str(file_id)))
+    except NoSuchObject as missing:
+        raise NotFound() from missing

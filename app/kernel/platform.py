@@ -18,6 +18,7 @@ from app.core.limits import Limits
 from app.core.security import AccessTokens, Keys, Passwords, Seals, Signatures
 from app.core.tasks import end
 from app.core.valkey import Valkey
+from app.kernel.images import Images
 from app.kernel.jobs import enqueue
 
 _WATCHING: Final = 2
@@ -37,6 +38,7 @@ class Platform:
     codes: Keys
     seals: Seals
     storage: Storage
+    images: Images
     messengers: Messengers
     push: WebPush
     payments: Mapping[str, PaymentProvider]
@@ -62,6 +64,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         codes=keys,
         seals=Seals(settings),
         storage=Storage(settings),
+        images=Images(settings),
         messengers=Messengers(settings, valkey.client),
         push=WebPush(settings),
         payments=payment_providers(settings, database, enqueue),
@@ -72,6 +75,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         yield platform
     finally:
         await end(publisher)
+        await platform.images.close()
         for provider in platform.payments.values():
             await provider.close()
         await platform.push.close()

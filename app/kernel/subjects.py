@@ -44,7 +44,7 @@ class Conversation:
     contacts_open: Callable[[Columns, ColumnElement[Any]], ColumnElement[bool]] = lambda *_: true()
     """Whether contact details may be exchanged, for a row and the id of the counterpart (NULL without a host)."""
     region: Callable[[Columns], ColumnElement[Any]] = lambda row: row.region_id
-    """The region whose managers may look on."""
+    """The region whose managers may look on; NULL for none."""
 
 
 @dataclass(frozen=True, slots=True)

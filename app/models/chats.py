@@ -61,7 +61,7 @@ conversations = Table(
     text("subject_type"),
     Column("subject_id", Uuid, nullable=False),
     Column("counterpart_id", Uuid),  # NULL: all parties of the subject talk together
-    Column("region_id", Uuid, ForeignKey("regions.id"), nullable=False),
+    Column("region_id", Uuid, ForeignKey("regions.id")),  # NULL: of no region; support and admins look on
     Column("last_number", Integer, nullable=False, server_default="0"),  # of the newest message
     moment("created_at", now=True),
     Column("deleted_by", Uuid),
@@ -139,7 +139,7 @@ message_reports = Table(
     identifier(),
     Column("message_id", Uuid, ForeignKey("messages.id"), nullable=False),
     Column("conversation_id", Uuid, ForeignKey("conversations.id"), nullable=False),
-    Column("region_id", Uuid, nullable=False),
+    Column("region_id", Uuid),
     Column("reporter_id", Uuid, ForeignKey("users.id"), nullable=False),
     Column("status", Text, nullable=False),
     text("reason"),

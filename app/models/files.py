@@ -39,11 +39,14 @@ files = Table(
     text("content_type"),
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
+    Column("thumbnail_bytes", BigInteger),  # of an image's small copy, which lies beside it; NULL: it has none
     Column("subject_type", Text),
     Column("subject_id", Uuid),  # NULL: not attached; swept after a while
     moment("created_at", now=True),
     moment("discarded_at"),  # its object is being removed; from now on it can be attached to nothing
     one_of("purpose", FilePurpose),
     Index("files_subject_id_index", "subject_id"),
+    Index("files_owner_id_index", "owner_id", "created_at"),
+    Index("files_discarded_index", "discarded_at", postgresql_where=sql("discarded_at IS NOT NULL")),
     Index("files_unattached_index", "owner_id", "created_at", postgresql_where=sql("subject_id IS NULL")),
 )

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Form, Query, UploadFile
 
 from app.routers.dependencies import Provider, Reading, SignedIn, ThePlatform, Writing, WritingOnce
 from app.routers.problems import documented
+from app.routers.uploads import UploadRoute
 from app.schemas.providers import FindProviders, FoundProvider
 from app.schemas.service_requests import Notes, ServiceRequestState, ServiceRequestStatus, StatusAlias
 from app.services.providers import queries as providers
 from app.services.service_requests import closing, completion
 
-router = APIRouter(tags=["documented aliases"])
+router = APIRouter(tags=["documented aliases"], route_class=UploadRoute)
 
 
 @router.post("/api/v1/service-request/complete", responses=documented(401, 403, 404, 409, 415))

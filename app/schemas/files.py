@@ -20,4 +20,5 @@ class StoredFile(Answer):
 
 class FileLink(StoredFile):
     url: str = Field(description="Opens the file without further proof for a few minutes.")
+    thumbnail_url: str | None = Field(description="The same for its small copy, a JPEG; null for what is no image.")
     expires_at: datetime

@@ -10,6 +10,7 @@ import httpx
 from app.core.actor import Actor
 from app.models.payouts import PayoutStatus
 from app.models.users import Role
+from app.models.work_orders import WorkOrderStatus
 from app.schemas.providers import ApplyAsProvider
 from app.services.flows import invoicing
 from app.services.invoices import rendering
@@ -26,6 +27,7 @@ from tests.support.fake_push import Browser, PushService
 from tests.support.world import ANSWERS, HERE, PASSWORD, Person, World, picture
 from tests.teams.steps import team_of
 from tests.webhook_endpoints.steps import register
+from tests.work_orders import steps as work_orders
 
 NOWHERE = "http://127.0.0.1:9/hook"
 PURCHASE = {"reason": "unreachable", "note": "Nobody answers the phone."}
@@ -123,11 +125,22 @@ async def set_stage(world: World) -> Stage:
     candidates = [await applied(victims[place], "driver") for place in range(3)]
     for candidate, action in zip(candidates, ("approve", "reject"), strict=False):
         await decide(admin, candidate, action)
+    booster = await world.person(Role.BOOSTER)
+    await work_orders.top_up(world, customer, 100 * work_orders.PRICE, offered[0]["currency"])
+    orders = [
+        await work_orders.bring(
+            world, status, buyer=customer, booster=booster, manager=advertisers[0], offered=offered[0]
+        )
+        for status in WorkOrderStatus
+    ]
+    images = (await work_orders.evidence(booster))["image_ids"]
     chat = await asked(world, customer, provider)
     sent = [await chat.say(person) for person in (provider, customer, provider, customer)]
     report = await report_of(chat, customer, sent[0])
     endpoint = await register(customer, NOWHERE, "*")
-    stage = Stage(customer, [customer, winner, *advertisers, admin, provider, manager, support, victims[1], None])
+    stage = Stage(
+        customer, [customer, winner, booster, *advertisers, admin, provider, manager, support, victims[1], None]
+    )
     stage.ids = {
         "request_id": [completed, *requests],
         "lead_id": leads,
@@ -145,6 +158,7 @@ async def set_stage(world: World) -> Stage:
         "membership_id": memberships,
         "advertised_service_id": [service["id"] for service in offered],
         "device_id": [device],
+        "work_order_id": orders,
         "region_id": [str(world.region_id)],
         "conversation_id": [chat.id],
         "message_id": [message["id"] for message in sent],
@@ -169,6 +183,9 @@ async def set_stage(world: World) -> Stage:
         "user_id": str(victims[2].id),
         "subject_id": None,  # of a payment: a top-up
         "team_id": team["id"],
+        "advertised_service_id": offered[0]["id"],
+        "booster_id": str(booster.id),
+        "image_ids": images,
         "currency": "INR",
         "position": HERE.model_dump(),
         "centre": HERE.model_dump(),

@@ -207,7 +207,7 @@ async def test_a_pdf_is_made_once(world: World, monkeypatch: pytest.MonkeyPatch)
     # Then everything is as it was, the object too
     assert await world.rows("invoices", id=invoice.id) == [row]
     (kept,) = await world.rows("files", id=invoice.id)
-    content = b"".join([piece async for piece in world.platform.storage.read(str(invoice.id))])
+    content = b"".join([piece async for piece in await world.platform.storage.open(str(invoice.id))])
     assert (len(content), content[:5]) == (kept["size_bytes"], b"%PDF-")
     assert (kept["owner_id"], kept["purpose"], kept["subject_id"]) == (invoice.buyer_id, "invoice", invoice.id)
 

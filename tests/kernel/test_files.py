@@ -5,6 +5,7 @@ import hashlib
 import io
 import time
 from collections import Counter
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from app.core.actor import Actor
 from app.core.errors import Unprocessable
 from app.kernel import files, subjects
 from app.models.files import FilePurpose
+from app.schemas.files import StoredFile
 from tests.kernel.test_media import film, png_bomb
 from tests.support.world import Person, World, picture
 
@@ -120,6 +122,95 @@ async def test_a_link_ends_and_cannot_be_forged(world: World) -> None:
         assert answer.status_code == 404, what
     assert (await world.http.get(f"{FILES}/{mine}/content")).status_code == 422
     assert (await opened(world, link["url"])).status_code == 200
+
+
+async def test_a_link_to_an_object_that_is_gone_answers_nothing(world: World) -> None:
+    # given: the storage has lost a file and its small copy
+    person = await world.person()
+    file_id = await person.upload()
+    link = (await person.get(f"{FILES}/{file_id}")).json()
+    for key in (file_id, f"{file_id}.thumbnail"):
+        await world.platform.storage.delete(key)
+    for name in ("url", "thumbnail_url"):
+        # when
+        answer = await opened(world, link[name])
+        # then
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_the_link_to_a_thumbnail_opens_the_thumbnail_only(world: World) -> None:
+    person = await world.person()
+    image, other = [(await person.get(f"{FILES}/{await person.upload()}")).json() for _ in range(2)]
+    film_ = (await person.get(f"{FILES}/{await person.upload('proof', film())}")).json()
+    assert (await opened(world, image["thumbnail_url"])).headers["content-type"] == "image/jpeg"
+    assert film_["thumbnail_url"] is None
+    assert (await opened(world, film_["url"].replace("/content?", "/thumbnail?"))).status_code == 404
+    assert (await opened(world, image["thumbnail_url"].replace("/thumbnail?", "/content?"))).status_code == 404
+    assert (await opened(world, image["url"].replace("/content?", "/thumbnail?"))).status_code == 404
+    assert (await opened(world, image["thumbnail_url"].replace(image["id"], other["id"]))).status_code == 404
+
+
+async def test_what_one_user_stores_in_a_day_is_bounded(world: World) -> None:
+    # given a day's allowance of two and a half pictures
+    person, size = await world.person(), len(picture())
+    narrow = world.platform.settings.model_copy(update={"files_bytes_per_user_a_day": size * 5 // 2})
+    platform = replace(world.platform, settings=narrow)
+
+    async def store() -> object:
+        return await files.store(platform, Actor(person.id), FilePurpose.PROOF, io.BytesIO(picture()), size)
+
+    # when five come at once
+    outcomes = await asyncio.gather(*(store() for _ in range(5)), return_exceptions=True)
+    # then two are kept
+    assert Counter(type(outcome) for outcome in outcomes) == {files.DailyQuotaReached: 3, StoredFile: 2}
+    # and tomorrow there is room again
+    async with world.unchanged():
+        with pytest.raises(files.DailyQuotaReached):
+            await store()
+    await world.execute(
+        "UPDATE files SET created_at = now() - interval '25 hours' WHERE owner_id = cast(:id AS uuid)",
+        id=str(person.id),
+    )
+    await store()
+
+
+async def answered_before_the_end(world: World, head: bytes, content: bytes) -> bytes:
+    """What the server says to a request of which it has this much, and of which 50 MB are still to come."""
+    port = world.http.base_url.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(
+            b"POST /api/v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            + head
+            + b"Content-Length: %d\r\n\r\n" % (len(content) + 50 * 1024 * 1024)
+            + content
+        )
+        async with asyncio.timeout(20):
+            return await reader.readuntil(b"\r\n\r\n") + await reader.read(1000)
+    finally:
+        writer.close()
+
+
+async def test_nothing_is_read_from_who_is_not_signed_in(world: World) -> None:
+    async with world.unchanged():
+        for head in (b"", b"Authorization: Bearer nonsense\r\n"):
+            answer = await answered_before_the_end(world, head, b"")
+            assert answer.startswith(b"HTTP/1.1 401 ")
+            assert b'"unauthenticated"' in answer
+
+
+async def test_no_image_is_read_any_further_than_it_may_be_large(world: World) -> None:
+    person = await world.person()
+    begun = (
+        b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nevidence\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    )
+    head = b"Authorization: " + person.headers["Authorization"].encode() + b"\r\n"
+    async with world.unchanged():
+        answer = await answered_before_the_end(world, head, begun + picture().ljust(10 * 1024 * 1024 + 1, b"\0"))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"payload_too_large"' in answer
+    assert b'"limit_bytes":10485760' in answer
 
 
 async def test_an_unattached_file_is_its_owners_alone(world: World) -> None:

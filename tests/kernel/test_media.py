@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from app.core.config import Settings
-from app.core.errors import PayloadTooLarge, Problem, UnsupportedMedia
+from app.core.errors import PayloadTooLarge, UnsupportedMedia
 from app.kernel import media
+from app.kernel.images import Order
 from app.models.files import UploadPurpose
 from tests.support.world import World, picture
 
@@ -56,8 +56,10 @@ def saved(kind: str, **options: Any) -> bytes:
     return content.getvalue()
 
 
-def inspect(settings: Settings, content: bytes, *, video: bool = True, rewritten: bool = False) -> media.Media:
-    return media.inspect(settings, io.BytesIO(content), len(content), may_be_video=video, rewritten=rewritten)
+async def inspect(world: World, content: bytes, *, video: bool = True, rewritten: bool = False) -> media.Media:
+    rules = media.Rules(Order(("JPEG", "PNG", "WEBP"), rewritten), may_be_video=video)
+    platform = world.platform
+    return await media.inspect(platform.images, platform.settings, io.BytesIO(content), len(content), rules)
 
 
 FINE = {
@@ -111,66 +113,61 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_what_is_fine_is_named_by_its_content(configured: Settings, name: str) -> None:
+async def test_what_is_fine_is_named_by_its_content(world: World, name: str) -> None:
     content, kind = FINE[name]
-    found = inspect(configured, content)
+    found = await inspect(world, content)
     assert (found.content_type, found.size_bytes, found.content.read()) == (kind, len(content), content)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_neither_picture_nor_film_is_refused(configured: Settings, name: str) -> None:
+async def test_what_is_neither_picture_nor_film_is_refused(world: World, name: str) -> None:
     with pytest.raises(UnsupportedMedia):
-        inspect(configured, HOSTILE[name])
+        await inspect(world, HOSTILE[name])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "MP4", "WebM of a known length"])
-def test_what_was_cut_off_is_refused(configured: Settings, kind: str) -> None:
+async def test_what_was_cut_off_is_refused(world: World, kind: str) -> None:
     content, _ = FINE[kind]
     for length in (len(content) // 2, len(content) * 3 // 4, len(content) - 10):
         with pytest.raises(UnsupportedMedia):
-            inspect(configured, content[:length])
+            await inspect(world, content[:length])
 
 
-def test_a_damaged_picture_is_refused(configured: Settings) -> None:
+async def test_a_damaged_picture_is_refused(world: World) -> None:
     content = bytearray(picture(kind="PNG"))
     content[len(content) // 2] ^= 0xFF
     with pytest.raises(UnsupportedMedia):
-        inspect(configured, bytes(content))
+        await inspect(world, bytes(content))
 
 
 @pytest.mark.parametrize("name", [name for name, (_, kind) in FINE.items() if kind.startswith("video")])
-def test_a_film_is_no_photo(configured: Settings, name: str) -> None:
+async def test_a_film_is_no_photo(world: World, name: str) -> None:
     with pytest.raises(UnsupportedMedia):
-        inspect(configured, FINE[name][0], video=False)
+        await inspect(world, FINE[name][0], video=False)
 
 
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (10_000, 10_000), (5_001, 5_000)])
-def test_a_bomb_of_pixels_is_not_unpacked(configured: Settings, width: int, height: int) -> None:
+async def test_a_bomb_of_pixels_is_not_unpacked(world: World, width: int, height: int) -> None:
     with pytest.raises(PayloadTooLarge) as refusal:
-        inspect(configured, png_bomb(width, height))
+        await inspect(world, png_bomb(width, height))
     assert refusal.value.extra == {"limit_pixels": 25_000_000}
 
 
-def test_a_picture_of_as_many_pixels_as_allowed_is_fine(configured: Settings) -> None:
-    assert inspect(configured, png_bomb(5_000, 5_000)).content_type == "image/png"
+async def test_a_picture_of_as_many_pixels_as_allowed_is_fine(world: World) -> None:
+    assert (await inspect(world, png_bomb(5_000, 5_000))).content_type == "image/png"
 
 
-def test_limits_in_bytes_are_those_of_the_kind(configured: Settings) -> None:
-    """Sizes are told beside the content here, because a hundred megabytes would take their time."""
-    cases: list[tuple[bytes, int, type[Problem] | None]] = [
-        (picture(), configured.image_limit_bytes, None),
-        (picture(), configured.image_limit_bytes + 1, PayloadTooLarge),
-        (SCRIPT, configured.image_limit_bytes + 1, PayloadTooLarge),
-    ]
-    for content, size, refusal in cases:
-        if refusal is None:
-            assert media.inspect(configured, io.BytesIO(content), size, may_be_video=True, rewritten=False)
-            continue
-        with pytest.raises(refusal):
-            media.inspect(configured, io.BytesIO(content), size, may_be_video=True, rewritten=False)
+async def test_limits_in_bytes_are_those_of_the_kind(world: World) -> None:
+    limit = world.platform.settings.image_limit_bytes
+    padded = picture() + bytes(limit - len(picture()))
+    assert (await inspect(world, padded)).size_bytes == limit
+    for content in (padded + b"x", SCRIPT + padded):
+        with pytest.raises(PayloadTooLarge) as refusal:
+            await inspect(world, content)
+        assert refusal.value.extra == {"limit_bytes": limit}
 
 
-def test_a_film_may_be_larger_than_a_picture_up_to_its_own_limit(configured: Settings, tmp_path: Path) -> None:
+async def test_a_film_may_be_larger_than_a_picture_up_to_its_own_limit(world: World, tmp_path: Path) -> None:
     def sparse(size: int) -> Path:
         """A film of so many bytes, which take no room."""
         head = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov")
@@ -180,21 +177,22 @@ def test_a_film_may_be_larger_than_a_picture_up_to_its_own_limit(configured: Set
             file.truncate(size)
         return path
 
-    small = configured.model_copy(update={"video_limit_bytes": 12 * 1024 * 1024})
+    small = world.platform.settings.model_copy(update={"video_limit_bytes": 12 * 1024 * 1024})
+    film_or_picture = media.Rules(Order(("JPEG",), rewritten=False), may_be_video=True)
     for size, fits in ((11 * 1024 * 1024, True), (12 * 1024 * 1024, True), (12 * 1024 * 1024 + 1, False)):
         with sparse(size).open("rb") as content:
             if fits:
-                found = media.inspect(small, content, size, may_be_video=True, rewritten=False)
+                found = await media.inspect(world.platform.images, small, content, size, film_or_picture)
                 assert found.content_type == "video/mp4"
                 continue
             with pytest.raises(PayloadTooLarge):
-                media.inspect(small, content, size, may_be_video=True, rewritten=False)
+                await media.inspect(world.platform.images, small, content, size, film_or_picture)
 
 
 @pytest.mark.parametrize("name", [name for name, (_, kind) in FINE.items() if kind.startswith("image")])
-def test_a_rewritten_picture_is_the_picture_and_nothing_else(configured: Settings, name: str) -> None:
+async def test_a_rewritten_picture_is_the_picture_and_nothing_else(world: World, name: str) -> None:
     content, kind = FINE[name]
-    found = inspect(configured, content + SCRIPT, rewritten=True)
+    found = await inspect(world, content + SCRIPT, rewritten=True)
     kept = found.content.read()
     assert (found.content_type, found.size_bytes) == (kind, len(kept))
     assert b"script" not in kept

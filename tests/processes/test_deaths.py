@@ -24,6 +24,8 @@ import pytest
 
 from app.adapters.payments.sandbox_webhooks import EventType
 from app.kernel import files
+from app.models.users import Role
+from app.models.work_orders import WorkOrderStatus
 from app.services.service_requests.leads import fee_key
 from tests.payments.steps import AMOUNT, PAYMENTS, for_lead, notice, outcomes
 from tests.payments.steps import top_up as created_top_up
@@ -32,6 +34,8 @@ from tests.payouts.steps import request as request_payout
 from tests.processes.stage import NEVER, Blow, Stage, open_stage
 from tests.support.postgres_proxy import Cut, Fault, Kill, When
 from tests.support.world import Person, World, picture
+from tests.work_orders import steps
+from tests.work_orders.steps import PATH as ORDERS
 
 FEE: Final = 50_00
 FUNDS: Final = 1_000_00
@@ -284,6 +288,59 @@ async def is_paid_out(world: World, owner: Person, status: str, left: int) -> No
     assert await names(world, str(payout["id"])) == ["payout.requested", f"payout.{status.lower()}"]
 
 
+async def work_order(stage: Stage) -> None:
+    """Bought, done and approved; who asks again without a key is told that it is done."""
+    buyer, booster = await steps.buyer(stage.world, FUNDS), await stage.world.person(Role.BOOSTER)
+    offered = await steps.service(await steps.advertiser(stage.world))
+    evidence = await steps.evidence(booster)
+    async with stage.peril():
+        bought = await stage.insist(buyer, ORDERS, steps.purchase_of(offered), key=some_key())
+        path = f"{ORDERS}/{bought.json()['id']}"
+        for person, action, body in (
+            (stage.world.support, "assign", {"booster_id": str(booster.id)}),
+            (booster, "start", None),
+            (booster, "submit", evidence),
+        ):
+            answer = await stage.insist(person, f"{path}/{action}", body)
+            assert answer.status_code == 200 or answer.json()["code"] == "illegal_transition", answer.text
+        approved = await stage.insist(stage.world.support, f"{path}/approve", key=some_key())
+        assert approved.status_code == 200, approved.text
+    order_id = bought.json()["id"]
+    assert await steps.held_by(stage.world, booster.id) == steps.PRICE
+    assert await steps.held_by(stage.world, buyer.id) == FUNDS - steps.PRICE
+    assert await booked(stage.world, order_id) == ["hold", "release"]
+    [round_] = await stage.world.rows("evidence_rounds", subject_id=UUID(order_id))
+    assert round_["verdict"] == "approved"
+    for name in ("created", "evidence_submitted", "completed"):
+        assert (await names(stage.world, order_id)).count(f"work_order.{name}") == 1
+
+
+async def work_order_overridden(stage: Stage) -> None:
+    """Cancelled by support, and paid after all by an admin's decision."""
+    world = stage.world
+    buyer, booster = await steps.buyer(world, FUNDS), await world.person(Role.BOOSTER)
+    advertiser = await steps.advertiser(world)
+    order_id = await steps.bring(
+        world,
+        WorkOrderStatus.IN_PROGRESS,
+        buyer=buyer,
+        booster=booster,
+        manager=advertiser,
+        offered=await steps.service(advertiser),
+    )
+    reason = {"reason": "for the test"}
+    async with stage.peril():
+        for person, action, body in (
+            (world.support, "cancel", reason),
+            (world.admin, "override", reason | {"outcome": "COMPLETED"}),
+        ):
+            answer = await stage.insist(person, f"{ORDERS}/{order_id}/{action}", body, key=some_key())
+            assert answer.status_code == 200, answer.text
+    assert await steps.held_by(world, booster.id) == steps.PRICE
+    assert await steps.held_by(world, buyer.id) == FUNDS - steps.PRICE
+    assert await booked(world, order_id) == ["hold", "override", "refund"]
+
+
 SCENARIOS: Final[list[tuple[str, Scenario]]] = [
     ("server", top_up),
     ("server", top_up_on_the_page),
@@ -295,6 +352,8 @@ SCENARIOS: Final[list[tuple[str, Scenario]]] = [
     ("server", completion),
     ("server", payout),
     ("server", payout_that_fails),
+    ("server", work_order),
+    ("server", work_order_overridden),
     ("worker", top_up_on_the_page),
     ("worker", webhook_for_the_clock),
     ("worker", refund),

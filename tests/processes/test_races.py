@@ -109,7 +109,8 @@ async def test_of_200_completions_at_one_instant_over_four_processes_one_wins(
         told = {row["user_id"] for row in await world.rows("notifications", event_id=lost["id"])}
         assert told == {racer.id for racer in racers} - {winner.id}
         # and no loser's proof is kept
-        assert set(await world.platform.storage.keys()) - objects == {request["proof_id"]}
+        kept = {request["proof_id"], f"{request['proof_id']}.thumbnail"}
+        assert set(await world.platform.storage.keys()) - objects == kept
         owners = {str(row["id"]): row["owner_id"] for row in await world.rows("files", subject_id=UUID(request_id))}
         assert owners == {request["proof_id"]: winner.id}
         await world.books_are_clean()

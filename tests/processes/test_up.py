@@ -177,6 +177,9 @@ async def test_a_first_start_with_the_demo_town_plays_the_demo(data: Path) -> No
         played = running.run("demo", "leads", "--url", url)
         assert played.returncode == 0, played.stdout + played.stderr
         assert "one winner" in played.stdout
+        worked = running.run("demo", "work-order", "--url", url)
+        assert worked.returncode == 0, worked.stdout + worked.stderr
+        assert "paid once" in worked.stdout
         proved = running.run("ledger", "verify")
         assert proved.returncode == 0, proved.stdout + proved.stderr
         assert "clean" in proved.stdout

@@ -51,7 +51,8 @@ async def test_of_five_who_hand_in_at_once_one_wins_and_one_proof_stays(world: W
     assert Counter(answer.status_code for answer in answers) == {200: 1, 409: 4}
     assert {answer.json()["code"] for answer in answers if answer.is_error} == {"already_completed"}
     (winner,) = [answer.json() for answer in answers if answer.is_success]
-    assert set(await world.platform.storage.keys()) - before == {winner["proof_id"]}
+    kept = {winner["proof_id"], f"{winner['proof_id']}.thumbnail"}
+    assert set(await world.platform.storage.keys()) - before == kept
     assert [name for name, _ in await world.told(request_id)].count("service_request.completed") == 1
 
 

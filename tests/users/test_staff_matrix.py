@@ -51,6 +51,8 @@ ROUTES: dict[tuple[str, str], tuple[frozenset[Role], Any]] = {
     ("GET", "/api/v1/admin/message-reports/{object_id}"): (STAFF, None),
     ("POST", "/api/v1/admin/message-reports/{object_id}/dismiss"): (STAFF, REASON),
     ("POST", "/api/v1/admin/message-reports/{object_id}/uphold"): (STAFF, REASON),
+    ("GET", "/api/v1/admin/work-orders"): (SUPPORT, None),
+    ("GET", "/api/v1/admin/work-orders/statistics"): (ADMIN, None),
     ("GET", "/api/v1/applications"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/approve"): (REVIEWER, None),
     ("POST", "/api/v1/applications/{provider_id}/reject"): (REVIEWER, REASON),

@@ -112,7 +112,10 @@ def people(talk: Talk) -> Select[Any]:
 def region(talk: Talk) -> ColumnElement[Any]:
     """The region of what the conversation is about."""
     found = union_all(
-        *_of_each(talk, lambda subject, rows: select(_declared(subject).region(rows.c).label("region_id")))
+        *_of_each(
+            talk,
+            lambda subject, rows: select(_declared(subject).region(rows.c).label("region_id")).select_from(rows),
+        )
     )
     return select(found.subquery("region").c.region_id).scalar_subquery()
 

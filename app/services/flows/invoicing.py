@@ -19,11 +19,13 @@ from app.models.payments import payments
 from app.models.providers import providers
 from app.models.service_requests import lead_purchases, service_requests
 from app.models.users import users
+from app.models.work_orders import WorkOrderStatus, work_orders
 from app.schemas.invoices import Invoice, InvoiceKind, InvoiceLine
-from app.services.invoices.issuing import Buyer, Sale, credit, issue, the_platform
+from app.services.invoices.issuing import Buyer, Sale, Seller, credit, find, issue, the_platform
 from app.services.payments.events import Succeeded
 from app.services.service_requests.events import LeadPurchased, LeadRefunded
 from app.services.wallets.events import ToppedUp
+from app.services.work_orders.events import Completed, Overridden, Resolved
 
 _LEAD = Statement(
     select(
@@ -63,6 +65,26 @@ _PAYMENT = Statement(
     .join(users, users.c.id == payments.c.payer_id)
     .where(payments.c.id == bindparam("payment_id"), payments.c.fulfilled_at.is_not(None))
 )
+_advertisers = users.alias("advertisers")
+# Locked, so that the documents of a completion and of its override are made one after the other, whichever comes first.
+_WORK_ORDER = Statement(
+    select(
+        work_orders.c.status,
+        work_orders.c.title,
+        work_orders.c.currency,
+        (work_orders.c.price_minor - work_orders.c.refunded_minor).label("sold_minor"),
+        work_orders.c.advertiser_id,
+        _advertisers.c.name.label("advertiser_name"),
+        users.c.id.label("buyer_id"),
+        users.c.name,
+        users.c.language,
+    )
+    .join(users, users.c.id == work_orders.c.buyer_id)
+    .join(_advertisers, _advertisers.c.id == work_orders.c.advertiser_id)
+    .where(work_orders.c.id == bindparam("order_id"))
+    .with_for_update(key_share=True, of=work_orders)
+)
+_WORK_ORDER_PREFIX: Final = "WO"
 _LEAD_WORDS: Final = {"en": "Lead: {name_en}", "hi": "लीड: {name_hi}"}
 _TOP_UP_WORDS: Final = {"en": "Money added to the wallet", "hi": "वॉलेट में जोड़ी गई राशि"}
 
@@ -110,6 +132,46 @@ async def _receipt(session: Session, subject: tuple[str, UUID], received: Row | 
     return await issue(session, InvoiceKind.RECEIPT, the_platform(), sale, tax_basis_points=0)
 
 
+async def _document_work_order(session: Session, order_id: UUID) -> Invoice | None:
+    """The advertiser's invoice for what the buyer paid in the end; None if that is nothing.
+
+    Money of the house is no tender that could be taxed: what was sold for it is acknowledged by a receipt.
+    """
+    order = await session.first(_WORK_ORDER, order_id=order_id)
+    if order is None or not order["sold_minor"]:
+        return None
+    kind = _kind_for(order)
+    sale = Sale(
+        ("work_order", order_id),
+        Buyer(order["buyer_id"], order["name"], order["language"]),
+        [_one(order["title"], order["sold_minor"])],
+        order["currency"],
+    )
+    return await issue(
+        session,
+        kind,
+        Seller(order["advertiser_id"], _WORK_ORDER_PREFIX, order["advertiser_name"]),
+        sale,
+        tax_basis_points=settings().invoice_tax_basis_points if kind is InvoiceKind.INVOICE else 0,
+    )
+
+
+def _kind_for(order: Row) -> InvoiceKind:
+    return InvoiceKind.INVOICE if order["currency"] == settings().currency else InvoiceKind.RECEIPT
+
+
+async def _document_override(session: Session, order_id: UUID) -> Invoice | None:
+    """The document of an order that counts as completed after all, or the credit note for one that does not any more.
+
+    An override comes once: nothing is invoiced again after a credit note.
+    """
+    order = await session.first(_WORK_ORDER, order_id=order_id)
+    if order is None or order["status"] != WorkOrderStatus.CANCELLED:
+        return await _document_work_order(session, order_id)
+    document = await find(session, _kind_for(order), ("work_order", order_id))
+    return None if document is None else await credit(session, document)
+
+
 def _one(description: str, amount_minor: int) -> InvoiceLine:
     return InvoiceLine(description=description, quantity=1, unit_minor=amount_minor, amount_minor=amount_minor)
 
@@ -119,6 +181,9 @@ DOCUMENTED: Final[Mapping[str, Callable[[Session, UUID], Awaitable[Invoice | Non
     LeadRefunded.name: _credit_lead,
     ToppedUp.name: _receipt_top_up,
     Succeeded.name: _receipt_payment,
+    Completed.name: _document_work_order,
+    Resolved.name: _document_work_order,
+    Overridden.name: _document_override,
 }
 """By the name of the event, what makes the document for its subject: once, however often it is called."""
 

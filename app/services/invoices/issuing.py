@@ -9,7 +9,7 @@ from sqlalchemy import Integer, Text, Uuid, bindparam, cast, exists, extract, fu
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.config import settings
-from app.core.database import Session, Statement
+from app.core.database import ReadSession, Session, Statement
 from app.core.ids import uuid7
 from app.core.money import BASIS_POINTS, PLATFORM, half_even
 from app.kernel.events import emit
@@ -159,6 +159,12 @@ async def credit(session: Session, invoice: Invoice) -> Invoice:
     )
     about = {"kind": InvoiceKind.CREDIT_NOTE.value, "language": invoice.language.value, "refers_to": invoice.id}
     return await _issue(session, invoice.number.partition("-")[0], copied | about)
+
+
+async def find(session: ReadSession, kind: InvoiceKind, subject: tuple[str, UUID]) -> Invoice | None:
+    """The subject's document of this kind, if it was issued."""
+    row = await session.first(_FIND, kind=kind.value, subject_type=subject[0], subject_id=subject[1])
+    return None if row is None else invoice_of(row)
 
 
 def amounts(total_minor: int, tax_basis_points: int) -> dict[str, int]:

@@ -1,0 +1,376 @@
+"""Work orders, as a table (work-orders.md): who may move one where, what is recorded, and who hears of it."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+)
+
+from app.kernel import deadlines, evidence, subjects
+from app.kernel.lifecycle import (
+    ACTOR,
+    Choice,
+    Columns,
+    Creation,
+    Emit,
+    Guard,
+    Lifecycle,
+    Transition,
+    constant,
+)
+from app.models.evidence import Verdict
+from app.models.files import FilePurpose
+from app.models.users import Role
+from app.models.work_orders import CLOSED_STATUSES, work_orders
+from app.models.work_orders import WorkOrderStatus as Status
+from app.services.teams.access import team_mates
+from app.services.users import roles
+from app.services.work_orders import access, events
+from app.services.work_orders.refusals import (
+    AlreadyOverridden,
+    AlreadyRated,
+    AlreadyResolved,
+    NotABooster,
+    NotAParty,
+    NotAReviewer,
+    NothingToPay,
+    NotInCharge,
+    NotTheBooster,
+    NotTheBuyer,
+    TooLateToCancel,
+)
+
+
+class Action(StrEnum):
+    ASSIGN = "assign"
+    START = "start"
+    SUBMIT = "submit"
+    OPEN_REVIEW = "open_review"
+    APPROVE = "approve"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    DISPUTE = "dispute"
+    RESOLVE = "resolve"
+    RESUME = "resume"
+    OVERRIDE_COMPLETE = "override_complete"
+    OVERRIDE_CANCEL = "override_cancel"
+    RATE = "rate"
+
+
+_order = work_orders.c
+_booster = Guard(access.is_booster, NotTheBooster)
+_reviewer = Guard(access.may_review, NotAReviewer)
+_deciding_staff = Guard(access.is_staff & access.has_no_stake, NotAReviewer)
+_deciding_admin = Guard(access.is_admin & access.has_no_stake, NotAReviewer)
+_override_guards = (
+    Guard(_order.overridden_by.is_(None), AlreadyOverridden),
+    Guard(_order.disputed_from.is_(None), AlreadyResolved),
+)
+_round_is_seen = evidence.last_round_is_seen(work_orders)
+_wanted_booster = bindparam("booster_id", type_=Uuid)
+_is_to_complete = bindparam("outcome", type_=Text) == constant(Status.COMPLETED)
+
+_WAITING: Final = frozenset({Status.EVIDENCE_SUBMITTED, Status.UNDER_REVIEW})
+_WORKED_ON: Final = frozenset({Status.ASSIGNED, Status.IN_PROGRESS, Status.REJECTED}) | _WAITING
+_reviewed: Final[Mapping[str, Any]] = {"reviewed_by": ACTOR, "reviewed_at": func.now()}
+_paid_whole: Final[Mapping[str, Any]] = {
+    "earned_minor": _order.price_minor - _order.commission_minor,
+    "refunded_minor": literal_column("0"),
+}
+_given_back: Final[Mapping[str, Any]] = {"earned_minor": literal_column("0"), "refunded_minor": _order.price_minor}
+
+
+def _to_booster(row: Columns) -> ColumnElement[Any]:
+    return row.booster_id
+
+
+def _everybody(*groups: Select[Any]) -> Select[Any]:
+    """The ids of all groups, the first group first, in case there are more than may be told."""
+    ranked = [select(group.subquery().c[0].label("user_id"), literal_column(str(n)).label("rank"))
+              for n, group in enumerate(groups)]  # fmt: skip
+    people = union_all(*ranked).subquery("people")
+    return select(people.c.user_id).where(people.c.user_id.is_not(None)).order_by(people.c.rank)
+
+
+def _to_parties(row: Columns) -> Select[Any]:
+    return _everybody(select(row.buyer_id), select(row.booster_id), select(row.advertiser_id))
+
+
+def _to_parties_and_support(row: Columns) -> Select[Any]:
+    return _everybody(_to_parties(row), roles.holding(Role.SUPPORT))
+
+
+def _without_stake(people: Select[Any], row: Columns) -> Select[Any]:
+    user_id = people.selected_columns[0]
+    return people.where(user_id != row.buyer_id, user_id.is_distinct_from(row.booster_id))
+
+
+def _to_sellers(row: Columns) -> Select[Any]:
+    return _without_stake(_everybody(select(row.advertiser_id), team_mates(row.team_id, row.advertiser_id)), row)
+
+
+def _to_reviewers(row: Columns) -> Select[Any]:
+    staff = [roles.holding(role) for role in (Role.SUPPORT, Role.ADMIN)]
+    team = team_mates(row.team_id, row.advertiser_id)
+    return _without_stake(_everybody(select(row.advertiser_id), team, *staff), row)
+
+
+def _about(row: Columns) -> dict[str, ColumnElement[Any]]:
+    return {"work_order_id": row.id, "title": row.title, "status": row.status}
+
+
+def _divided(row: Columns) -> dict[str, ColumnElement[Any]]:
+    return _about(row) | {name: row[name] for name in ("earned_minor", "refunded_minor", "currency")}
+
+
+def _resolved(row: Columns) -> dict[str, ColumnElement[Any]]:
+    return _divided(row) | {"resolution_notes": row.resolution_notes}
+
+
+def _overriding(
+    action: Action, sources: frozenset[Status], target: Status, guards: list[Guard], sets: Mapping[str, Any]
+) -> Transition:
+    return Transition(
+        action,
+        sources,
+        target,
+        who="admin, with reason, once",
+        allowed=_deciding_admin,
+        guards=[*_override_guards, *guards],
+        records=["override_reason"],
+        sets={"overridden_by": ACTOR, **sets},
+        emits=[Emit(events.Overridden, _to_parties, lambda row: _divided(row) | {"reason": row.override_reason})],
+        deadlines=[evidence.ERASE],
+    )
+
+
+LIFECYCLE = Lifecycle(
+    "work_order",
+    work_orders,
+    Status,
+    Creation(
+        Status.PENDING,
+        who="a buyer, by purchase",
+        emits=[
+            Emit(
+                events.Created,
+                _to_sellers,
+                lambda row: _about(row) | {"price_minor": row.price_minor, "currency": row.currency},
+                up_to="work_order_reviewers_notified",
+            )
+        ],
+    ),
+    [
+        Transition(
+            Action.ASSIGN,
+            frozenset({Status.PENDING, Status.ASSIGNED}),
+            Status.ASSIGNED,
+            who="the advertiser, a team mate, support, admin",
+            allowed=Guard(access.manages, NotInCharge),
+            guards=[
+                Guard(access.is_active_booster(_wanted_booster), NotABooster),
+                Guard(_order.buyer_id != _wanted_booster, NotABooster),
+            ],
+            records=["booster_id"],
+            sets={"assigned_at": func.now()},
+            emits=[Emit(events.Assigned, _to_booster, lambda row: _about(row) | {"booster_id": row.booster_id})],
+        ),
+        Transition(
+            Action.START,
+            frozenset({Status.ASSIGNED}),
+            Status.IN_PROGRESS,
+            who="the booster",
+            allowed=_booster,
+            sets={"started_at": func.now()},
+            emits=[
+                Emit(
+                    events.Started,
+                    lambda row: row.buyer_id,
+                    lambda row: _about(row) | {"booster_id": row.booster_id},
+                )
+            ],
+        ),
+        Transition(
+            Action.SUBMIT,
+            frozenset({Status.IN_PROGRESS, Status.REJECTED}),
+            Status.EVIDENCE_SUBMITTED,
+            who="the booster, with images and notes",
+            allowed=_booster,
+            guards=[evidence.IMAGES_ARE_OWN],
+            sets={
+                "rounds_count": _order.rounds_count + literal_column("1"),
+                "submitted_at": func.now(),
+                "reviewer_id": null(),
+                "rejection_reason": null(),
+                "rejection_category": null(),
+            },
+            also=lambda row: evidence.submitted(row, subject_type="work_order"),
+            emits=[
+                Emit(
+                    events.EvidenceSubmitted,
+                    _to_reviewers,
+                    lambda row: _about(row) | {"round": row.rounds_count},
+                    up_to="work_order_reviewers_notified",
+                )
+            ],
+        ),
+        Transition(
+            Action.OPEN_REVIEW,
+            frozenset({Status.EVIDENCE_SUBMITTED}),
+            Status.UNDER_REVIEW,
+            who="a reviewer",
+            allowed=_reviewer,
+            sets={"reviewer_id": ACTOR},
+            emits=[Emit(events.ReviewStarted, _to_booster, _about)],
+        ),
+        Transition(
+            Action.APPROVE,
+            _WAITING,
+            Status.COMPLETED,
+            who="a reviewer",
+            allowed=_reviewer,
+            guards=[_round_is_seen],
+            sets={"completed_at": func.now(), **_reviewed, **_paid_whole},
+            also=lambda row: [evidence.judged(row, Verdict.APPROVED)],
+            emits=[
+                Emit(
+                    events.Completed,
+                    _to_parties,
+                    lambda row: _about(row) | {"earned_minor": row.earned_minor, "currency": row.currency},
+                )
+            ],
+            deadlines=[evidence.ERASE],
+        ),
+        Transition(
+            Action.REJECT,
+            _WAITING,
+            Status.REJECTED,
+            who="a reviewer, with reason",
+            allowed=_reviewer,
+            guards=[_round_is_seen],
+            records=["rejection_reason", "rejection_category"],
+            sets=_reviewed,
+            also=lambda row: [evidence.judged(row, Verdict.REJECTED, row.rejection_reason)],
+            emits=[
+                Emit(
+                    events.Rejected,
+                    _to_booster,
+                    lambda row: _about(row) | {"reason": row.rejection_reason, "category": row.rejection_category},
+                )
+            ],
+        ),
+        Transition(
+            Action.CANCEL,
+            _WORKED_ON | {Status.PENDING},
+            Status.CANCELLED,
+            who="the buyer before a booster is assigned; support, admin; with reason",
+            allowed=Guard(or_(access.is_buyer, _deciding_staff.condition), NotTheBuyer),
+            guards=[
+                Guard(
+                    or_(_order.status == constant(Status.PENDING), _deciding_staff.condition),
+                    TooLateToCancel,
+                )
+            ],
+            records=["cancel_reason"],
+            sets=_given_back,
+            emits=[Emit(events.Cancelled, _to_parties, lambda row: _about(row) | {"reason": row.cancel_reason})],
+            deadlines=[evidence.ERASE],
+        ),
+        Transition(
+            Action.DISPUTE,
+            _WORKED_ON,
+            Status.DISPUTED,
+            who="the buyer or the booster, with reason",
+            allowed=Guard(or_(access.is_buyer, access.is_booster), NotAParty),
+            records=["dispute_reason"],
+            sets={"disputed_by": ACTOR, "disputed_from": _order.status, "resolution_notes": null()},
+            emits=[
+                Emit(
+                    events.Disputed,
+                    _to_parties_and_support,
+                    lambda row: _about(row) | {"disputed_by": row.disputed_by, "reason": row.dispute_reason},
+                    up_to="work_order_reviewers_notified",
+                )
+            ],
+        ),
+        Transition(
+            Action.RESOLVE,
+            frozenset({Status.DISPUTED}),
+            Choice([(_is_to_complete, Status.COMPLETED)], otherwise=Status.CANCELLED),
+            who="support, admin, with an exact split and notes",
+            allowed=_deciding_staff,
+            records=["resolution_notes", "earned_minor", "refunded_minor"],
+            sets={"completed_at": case((_is_to_complete, func.now()), else_=null()), **_reviewed},
+            emits=[Emit(events.Resolved, _to_parties, _resolved)],
+            deadlines=[evidence.ERASE],
+        ),
+        Transition(
+            Action.RESUME,
+            frozenset({Status.DISPUTED}),
+            Choice(
+                [
+                    (_order.disputed_from == constant(status), status)
+                    for status in sorted(_WORKED_ON - {Status.ASSIGNED})
+                ],
+                otherwise=Status.ASSIGNED,
+            ),
+            who="support, admin, with notes: the work goes on where it was interrupted",
+            allowed=_deciding_staff,
+            records=["resolution_notes"],
+            sets={"disputed_from": null()},
+            emits=[Emit(events.Resolved, _to_parties, _resolved)],
+        ),
+        _overriding(
+            Action.OVERRIDE_COMPLETE,
+            frozenset({Status.REJECTED, Status.CANCELLED}),
+            Status.COMPLETED,
+            [Guard(_order.started_at.is_not(None), NothingToPay)],
+            {"completed_at": func.now(), **_paid_whole},
+        ),
+        _overriding(
+            Action.OVERRIDE_CANCEL,
+            frozenset({Status.COMPLETED}),
+            Status.CANCELLED,
+            [],
+            {"completed_at": null(), **_given_back},
+        ),
+        Transition(
+            Action.RATE,
+            frozenset({Status.COMPLETED}),
+            Status.COMPLETED,
+            who="the buyer, once",
+            allowed=Guard(access.is_buyer, NotTheBuyer),
+            guards=[Guard(_order.rating.is_(None), AlreadyRated)],
+            records=["rating"],
+        ),
+    ],
+    visible=access.is_visible,
+)
+
+deadlines.when_due("work_order", evidence.ERASE.kind, evidence.erase)
+subjects.register(
+    subjects.Subject(
+        "work_order",
+        work_orders,
+        readers={FilePurpose.EVIDENCE: access.sees_evidence},
+        closed=frozenset(CLOSED_STATUSES),
+        parties=_to_parties,
+        conversation=subjects.Conversation(
+            region=lambda _: cast(null(), Uuid)
+        ),  # of no region: support and admins look on
+    )
+)
