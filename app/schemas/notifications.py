@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, FiniteFloat, StringConstraints
 
 from app.models.notifications import Channel
 from app.schemas.base import Answer, PageQuery, Payload, Storable, Word
@@ -81,7 +81,7 @@ class RegisterDevice(Payload):
 
     endpoint: Annotated[str, StringConstraints(min_length=1, max_length=2000), Storable]
     keys: PushKeys
-    expirationTime: float | None = Field(None, description="Not used: an expired subscription tells by itself.")
+    expirationTime: FiniteFloat | None = Field(None, description="Not used: an expired subscription tells by itself.")
 
 
 class Device(Answer):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from app.models.teams import TeamMembershipStatus
 from app.schemas.base import Answer, PageQuery, Payload, Storable
@@ -19,6 +19,8 @@ class NameTeam(Payload):
 
 class Invitee(Payload):
     """An advertiser, by exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "0190a0a0-0000-7000-8000-000000000000"}]})
 
     user_id: UUID | None = None
     email: Email | None = None

@@ -48,6 +48,11 @@ class Operation:
         content: dict[str, Any] = self.declared.get("requestBody", {}).get("content", {})
         return content["application/json"]["schema"] if "application/json" in content else None
 
+    @property
+    def takes_key(self) -> bool:
+        """It is for programs alone, which come with an API key instead of an access token."""
+        return bool(self.declared.get("security") == [{"api_key": []}])
+
     def parameters(self, place: str) -> list[str]:
         return [given["name"] for given in self.declared.get("parameters", []) if given["in"] == place]
 
@@ -79,15 +84,19 @@ def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def sample(schema: Mapping[str, Any], known: Mapping[str, Any], name: str = "") -> Any:
-    """A value that fits the schema; what is `known` by name is taken from there."""
+    """A value that fits the schema; what is `known` by name is taken from there, null only where it may be."""
+    may_be_null = any(form.get("type") == "null" for form in schema.get("anyOf", ()))
     schema = resolved(schema)
-    if name in known:
+    if name in known and (known[name] is not None or may_be_null):
         return known[name]
     if "const" in schema or "enum" in schema:
         return schema.get("const", schema.get("enum", [None])[0])
     match schema.get("type"):
         case "object":
-            return {key: sample(part, known, key) for key, part in schema.get("properties", {}).items()}
+            parts: Mapping[str, Any] = schema.get("properties", {})
+            # An example says which of the members go together.
+            names = schema["examples"][0] if "examples" in schema else parts
+            return {key: sample(parts[key], known, key) for key in names}
         case "array":
             return [sample(schema["items"], known)]
         case "integer" | "number":

@@ -104,9 +104,9 @@ async def test_of_200_completions_at_one_instant_over_four_processes_one_wins(
         events = await world.rows("events", subject_id=UUID(request_id))
         [completed] = [event for event in events if event["name"] == "service_request.completed"]
         [lost] = [event for event in events if event["name"] == "service_request.lost"]
-        [notification] = await world.rows("notifications", event_id=completed["id"])
+        [notification] = await world.rows("notifications", event_id=completed["id"], quiet=False)
         assert notification["user_id"] == customer.id
-        told = {row["user_id"] for row in await world.rows("notifications", event_id=lost["id"])}
+        told = {row["user_id"] for row in await world.rows("notifications", event_id=lost["id"], quiet=False)}
         assert told == {racer.id for racer in racers} - {winner.id}
         # and no loser's proof is kept
         kept = {request["proof_id"], f"{request['proof_id']}.thumbnail"}

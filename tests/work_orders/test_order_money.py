@@ -257,7 +257,7 @@ async def test_nobody_pays_for_an_order_on_which_nobody_has_worked(cast: Cast, w
     await do(cast.buyer, order_id, "cancel", {"reason": "I changed my mind."})
     async with world.unchanged():
         answer = await cast.admin.post(f"{PATH}/{order_id}/override", {"outcome": "COMPLETED", "reason": "hm"})
-        assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_pay")
+        assert (answer.status_code, answer.json()["code"]) == (409, "nobody_to_pay")
 
 
 async def test_of_everything_that_ends_an_order_at_once_one_thing_happens(cast: Cast, world: World) -> None:

@@ -21,6 +21,8 @@ class Action(StrEnum):
 
 
 class ServiceChanged(Conflict):
+    """`revision`, where it is told, is that of now."""
+
     code, title = "service_changed", "The service was changed since; look at it as it is now."
 
 

@@ -14,18 +14,13 @@ from app.kernel import escrow
 from app.models.advertised_services import advertised_services
 from app.schemas.work_orders import PurchaseWorkOrder, WorkOrderState
 from app.services.advertised_services import access
+from app.services.advertised_services.lifecycle import ServiceChanged
 from app.services.work_orders.lifecycle import LIFECYCLE
 from app.services.work_orders.refusals import OwnService
 
 
 class NotOnSale(Conflict):
     code, title = "not_on_sale", "This service cannot be bought now."
-
-
-class ServiceChanged(Conflict):
-    """`revision` is that of now: look at the service again."""
-
-    code, title = "service_changed", "The service was changed since you looked at it."
 
 
 # Shared, so that buyers do not wait for each other, while a change that is being made at this moment is waited for.

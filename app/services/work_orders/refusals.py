@@ -38,8 +38,8 @@ class TooLateToCancel(Conflict):
     code, title = "too_late_to_cancel", "A booster is assigned: only support can cancel now, or open a dispute."
 
 
-class NothingToPay(Conflict):
-    code, title = "nothing_to_pay", "Nobody has begun to work on this order, so there is nothing to pay for."
+class NobodyToPay(Conflict):
+    code, title = "nobody_to_pay", "Nobody has begun to work on this order, so there is nothing to pay for."
 
 
 class AlreadyRated(Conflict):
