@@ -5,10 +5,12 @@
 
 import argparse
 import socket
+import sys
 
 import uvicorn
 from fastapi import FastAPI
 
+from app.connections import HttpLine, SocketLine, listen
 from app.core.config import settings
 from app.main import create_app
 
@@ -36,14 +38,16 @@ def serve(host: str, port: int, fd: int | None = None) -> None:
 
     With `fd`, accept from that inherited listening socket instead of a new one.
     """
+    try:
+        listening = listen(host, port) if fd is None else socket.socket(fileno=fd)
+    except OSError as error:
+        sys.exit(f"Cannot listen on {host}:{port}: {error.strerror}")
     app = create_app()
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
+        http=HttpLine,
+        ws=SocketLine,
         ws_max_size=64 * 1024,
         ws_ping_interval=settings().socket_heartbeat_seconds,
         ws_per_message_deflate=False,
@@ -52,7 +56,7 @@ def serve(host: str, port: int, fd: int | None = None) -> None:
         log_level="warning",
         server_header=False,
     )
-    _Server(config, app).run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    _Server(config, app).run(sockets=[listening])
 
 
 if __name__ == "__main__":

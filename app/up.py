@@ -15,6 +15,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from app.connections import listen
 from app.core.config import Settings, settings
 from app.core.embedded import embedded_servers
 from app.jobs import relay
@@ -26,7 +27,6 @@ from app.supervisor import Child, supervise
 console = Console()
 
 _EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104  (compared with, not bound to)
-_TAKES_NOTHING_SECONDS = 60
 
 
 def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
@@ -35,7 +35,7 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
     configured = settings()
     # The address is taken first: if somebody else has it, nothing is started at all.
     try:
-        listening = _listen(host, port)
+        listening = listen(host, port)
     except OSError as error:
         console.print(f"[red]Cannot listen on {host}:{port}: {error.strerror}")
         return 1
@@ -125,16 +125,6 @@ class _Embedded(AbstractContextManager[dict[str, str]]):
             console.print(f"[red]{name} has ended by itself")
             # To the thread that waits for signals: the kernel may hand one for the whole process to any other.
             signal.pthread_kill(main, signal.SIGTERM)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The one listening socket that all server processes accept from: when one dies, no connection is lost with it."""
-    listening = socket.create_server((host, port), backlog=2048)
-    listening.set_inheritable(True)
-    if sys.platform == "linux":
-        # Accepted connections inherit it: a client that takes nothing for so long does not keep its connection.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TAKES_NOTHING_SECONDS * 1000)
-    return listening
 
 
 async def _seed(configured: Settings) -> None:

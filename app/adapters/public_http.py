@@ -132,6 +132,7 @@ class PublicHttp:
         self._seconds = settings.webhook_seconds
         # Threads of their own: a name server that does not answer must hold up no password and no image.
         self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="look-up")
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
         self._resolve = resolve or self._look_up
         self._connect = connect or _connect
         self._tls = tls or httpcore.default_ssl_context()
@@ -265,10 +266,24 @@ class PublicHttp:
         return name
 
     async def _look_up(self, host: str, port: int) -> list[str]:
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        """One thread for each name, however many ask: it stays with a server that does not answer for longer than they
+        wait, and one user's names must not take all the threads."""
+        asked = self._under_way.get((host, port))
+        if asked is None:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, _addresses_of, host, port)
+            self._under_way[host, port] = asked
+            asked.add_done_callback(lambda done: self._has_answered(host, port, done))
+        return await asyncio.shield(asked)
+
+    def _has_answered(self, host: str, port: int, done: asyncio.Future[list[str]]) -> None:
+        del self._under_way[host, port]
+        if not done.cancelled():
+            done.exception()  # nobody may be waiting any more who would hear of it
+
+
+def _addresses_of(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _refuse_host() -> NoReturn:

@@ -284,6 +284,8 @@ class Settings(BaseSettings):
     sockets_per_user: Count = 20
     socket_stall_seconds: Seconds = 7
     """How long a reader may take nothing; with the sweep that finds it, it is closed within ten seconds."""
+    connection_stall_seconds: Seconds = 60
+    """How long any connection may leave what waits for it; then it is cut, and what it held is free."""
     topics_per_socket: Count = 50
     topic_recheck_seconds: Seconds = 3
     """How soon somebody who takes part in a subject no longer stops following it."""

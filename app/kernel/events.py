@@ -45,6 +45,8 @@ class Event(BaseModel):
     """It is about the safety of the account: it leaves by its `channels` whatever its recipient has switched off."""
     urgent: ClassVar[bool] = False
     """It may wake a sleeping device."""
+    withheld: ClassVar[Mapping[str, Any]] = {}
+    """What stands for those of its fields that are nobody's but its recipients', where others read it."""
 
     @classmethod
     def family(cls) -> str:
@@ -101,6 +103,12 @@ def envelope(row: Mapping[str, Any], language: str, *, quiet: bool = False) -> d
         "message": message(name, payload, language),
     }
     return shape | {"quiet": True} if quiet else shape
+
+
+def without_confidences(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row of an event for a reader to whom it was not addressed."""
+    declared = declaration(row["name"])
+    return row if declared is None else {**row, "payload": row["payload"] | declared.withheld}
 
 
 def message(name: str, payload: Mapping[str, Any], language: str) -> str:

@@ -38,7 +38,7 @@ class Conversation:
     """How people talk about a subject (`services/chats`). As it stands: all its parties together, contacts open."""
 
     host: Callable[[Columns], ColumnElement[Any]] | None = None
-    """The one who talks with each counterpart apart from the others, who must not read each other."""
+    """The one who talks with each counterpart apart from the others, who must neither read nor see each other live."""
     counterpart: Callable[[Columns, ColumnElement[Any]], ColumnElement[bool]] | None = None
     """With a host: whether somebody may be a counterpart, for a row and a user id."""
     contacts_open: Callable[[Columns, ColumnElement[Any]], ColumnElement[bool]] = lambda *_: true()
@@ -75,10 +75,13 @@ class Subject:
 
 
 class Party(NamedTuple):
-    """Somebody who takes part in a subject, and whether they may show where they are now."""
+    """Somebody who takes part in a subject."""
 
     user_id: UUID
     is_located: bool
+    """Whether they may show where they are now."""
+    meets_all: bool
+    """Whether they and all others see each other: where a host talks with each counterpart apart, the host alone."""
 
 
 _readers: Final[dict[tuple[str, FilePurpose], tuple[Table, Reader]]] = {}
@@ -111,11 +114,15 @@ def _of_many(subject: Subject, parties: Callable[[Columns], Select[Any]]) -> Sta
     if subject.located is not None:
         statuses = constants(subject.located.statuses)
         is_located = and_(row.c.status == any_(statuses), ids.c[0] == subject.located.who(row.c))
-    inner = Statement(select(ids.c[0].label("user_id"), is_located.label("is_located")).select_from(ids, row))
+    meets_all: ColumnElement[bool] = true()
+    if subject.conversation is not None and subject.conversation.host is not None:
+        meets_all = ids.c[0] == subject.conversation.host(row.c)
+    who = (ids.c[0].label("user_id"), is_located.label("is_located"), meets_all.label("meets_all"))
+    inner = Statement(select(*who).select_from(ids, row))
     if inner.names:
         raise TypeError(f"the parties of {subject.name} depend on {sorted(inner.names)}, not on its row alone")
     # Names stand in no user's hand here: they are those of the declaration.
-    outer = f"""SELECT wanted.subject_id, party.user_id, party.is_located
+    outer = f"""SELECT wanted.subject_id, party.user_id, party.is_located, party.meets_all
         FROM unnest(:subject_ids) AS wanted (subject_id), LATERAL ({inner.sql}) AS party"""  # noqa: S608
     return Statement(text(outer).bindparams(bindparam("subject_ids", type_=ARRAY(Uuid))))
 
@@ -173,10 +180,10 @@ async def parties(session: ReadSession, subject_type: str, subject_id: UUID) -> 
 async def parties_of(
     session: ReadSession, subject_type: str, subject_ids: Collection[UUID]
 ) -> defaultdict[UUID, frozenset[Party]]:
-    """Who takes part in each of these subjects at this moment, and who of them may show where they are."""
+    """Who takes part in each of these subjects at this moment."""
     found: defaultdict[UUID, frozenset[Party]] = defaultdict(frozenset)
     statement = _parties.get(subject_type)
     if statement is not None:
         for row in await session.all(statement, subject_ids=list(subject_ids)):
-            found[row["subject_id"]] |= {Party(row["user_id"], row["is_located"])}
+            found[row["subject_id"]] |= {Party(row["user_id"], row["is_located"], row["meets_all"])}
     return found

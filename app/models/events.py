@@ -67,7 +67,7 @@ notifications = Table(
 acknowledgements = Table(
     "acknowledgements",
     metadata,
-    Column("session_id", Uuid, ForeignKey("sessions.id"), primary_key=True),
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
     Column("event_id", Uuid, nullable=False),
     Column("horizon", TransactionId, nullable=False),
     Column("seq", BigInteger, nullable=False),

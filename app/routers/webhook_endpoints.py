@@ -46,7 +46,7 @@ async def read(endpoint_id: UUID, session: Reading, actor: WebhookManager) -> We
 
 @router.patch("/{endpoint_id}", responses=_READ)
 async def change(
-    endpoint_id: UUID, body: UpdateWebhookEndpoint, session: WritingOnce, actor: WebhookManager, platform: ThePlatform
+    endpoint_id: UUID, body: UpdateWebhookEndpoint, session: Writing, actor: WebhookManager, platform: ThePlatform
 ) -> WebhookEndpoint:
     """Change address, types or description."""
     return await endpoints.change(session, platform, actor, endpoint_id, body)

@@ -35,6 +35,9 @@ from app.models.events import TransactionId, events, notifications
 PAGE: Final = 100
 """Events that one look takes for one reader; also what may wait for a slow one, so it bounds memory."""
 
+TOGETHER: Final = 1_000
+"""Events that one look takes for all its readers, or one for each: while they are read and encoded, others wait."""
+
 AHEAD: Final = 4_000
 """Numbers that one look finds for one reader. A look goes through all that lies ahead, which may be a week's events:
 were it a page only, a reader far behind would pay for the rest again at each page."""
@@ -99,7 +102,9 @@ _numbers = (
     .cte("numbers")
 )
 _event = (events.c.seq, events.c.id, events.c.name, events.c.payload, events.c.created_at)
-_page = select(func.unnest(_numbers.c.numbers[1:PAGE], type_=BigInteger).label("signed")).subquery("page")
+_page = select(
+    func.unnest(_numbers.c.numbers[1 : bindparam("page", type_=Integer)], type_=BigInteger).label("signed")
+).subquery("page")
 _wanted = select(func.abs(_page.c.signed).label("seq")).distinct().subquery("wanted")
 # One by one, by the index: how many there are is more than the planner can guess.
 _content = select(*_event).where(events.c.seq == _wanted.c.seq).limit(literal_column("1")).lateral("content")
@@ -174,17 +179,19 @@ class Step(NamedTuple):
 
 async def look(session: ReadSession, readers: Sequence[tuple[UUID, Position]]) -> list[Step]:
     """The next step of each reader; the positions of all that look anew are of one snapshot."""
+    page_size = max(1, min(PAGE, TOGETHER // max(1, len(readers))))
     numbers: dict[int, Sequence[int]] = {}
     snapshots: dict[int, Snapshot] = {}
     content: dict[int, Row] = {}
-    for row in await _look(session, [(index, *each) for index, each in enumerate(readers) if not each[1].ahead]):
+    anew = [(index, *each) for index, each in enumerate(readers) if not each[1].ahead]
+    for row in await _look(session, anew, page_size):
         if row["seq"] is None:
             # As an array, they take a fifth of a list's memory while they wait for a reader that is slow.
             numbers[row["index"]], snapshots[row["index"]] = array("q", row["numbers"]), row["snapshot"]
         else:
             content[row["seq"]] = row
     steps = [
-        _step(position, numbers.get(index, position.ahead), snapshots.get(index))
+        _step(position, numbers.get(index, position.ahead), snapshots.get(index), page_size)
         for index, (_, position) in enumerate(readers)
     ]
     missing = {abs(number) for page, _ in steps for number in page} - content.keys()
@@ -197,7 +204,7 @@ def _told(page: Sequence[int], content: Mapping[int, Row]) -> list[tuple[Row, bo
     return [(content[abs(number)], number < 0) for number in page if abs(number) in content]
 
 
-async def _look(session: ReadSession, readers: Sequence[tuple[int, UUID, Position]]) -> list[Row]:
+async def _look(session: ReadSession, readers: Sequence[tuple[int, UUID, Position]], page_size: int) -> list[Row]:
     if not readers:
         return []
     indexes, users, positions = zip(*readers, strict=True)
@@ -209,12 +216,15 @@ async def _look(session: ReadSession, readers: Sequence[tuple[int, UUID, Positio
         sent=[position.sent for position in positions],
         taking=[position.taking for position in positions],
         afters=[position.after for position in positions],
+        page=page_size,
     )
 
 
-def _step(position: Position, numbers: Sequence[int], snapshot: Snapshot | None) -> tuple[Sequence[int], Position]:
+def _step(
+    position: Position, numbers: Sequence[int], snapshot: Snapshot | None, page_size: int
+) -> tuple[Sequence[int], Position]:
     """The page that comes first among these numbers, and the position behind it; `snapshot` if they were just found."""
-    page, ahead = numbers[:PAGE], numbers[PAGE:]
+    page, ahead = numbers[:page_size], numbers[page_size:]
     if snapshot is None:
         return page, position._replace(ahead=ahead)
     taking = position.taking or snapshot

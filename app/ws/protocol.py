@@ -185,7 +185,10 @@ class Unsubscribed(Frame):
 
 
 class Presence(Frame):
-    """All users who follow the topic at this moment; comes whenever that changes."""
+    """Who follows the topic at this moment, of those whom the user sees; comes whenever that changes.
+
+    Competitors for one customer see the customer and not one another.
+    """
 
     type: Literal["presence"] = "presence"
     topic: Topic

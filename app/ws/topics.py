@@ -76,8 +76,7 @@ class Topic:
         self.name = name
         self.kind, self.subject_id = parsed(name)
         self.followers: set[Follower] = set()
-        self.members: dict[UUID, bool] = {}
-        """The parties, and whether each may show where they are."""
+        self.members: dict[UUID, subjects.Party] = {}
         self._due: dict[tuple[str, UUID], float] = {}
 
     @property
@@ -93,11 +92,16 @@ class Topic:
         self._due[kind, user_id] = due + period_seconds
         return False
 
+    def sees(self, user_id: UUID, other_id: UUID) -> bool:
+        """Whether the user is a party that may see this one; competitors for one customer do not see each other."""
+        party, other = self.members.get(user_id), self.members.get(other_id)
+        return party is not None and (party.meets_all or user_id == other_id or (other is not None and other.meets_all))
+
     def tell(self, frame: PartyTyping | PartyPosition, encoded: bytes) -> None:
         """Pass a frame on to the other parties here."""
         for follower in self.followers:
             # Whoever is found to take part no longer hears nothing more, also before the recheck sends them away.
-            if follower.user_id != frame.user_id and follower.user_id in self.members:
+            if follower.user_id != frame.user_id and self.sees(follower.user_id, frame.user_id):
                 follower.pass_on((frame.type, self.name, frame.user_id), encoded)
 
 
@@ -144,7 +148,7 @@ class Topics:
         kind, subject_id = parsed(name)
         async with self._platform.database.read() as session:
             found = (await subjects.parties_of(session, kind, [subject_id]))[subject_id]
-        members = {party.user_id: party.is_located for party in found}
+        members = {party.user_id: party for party in found}
         if follower.user_id not in members:
             return "topic_unknown"
         positions = await self._positions(name, members)
@@ -159,7 +163,7 @@ class Topics:
         topic.followers.add(follower)
         follower.topics[name] = topic
         for user_id, position in positions.items():
-            if user_id != follower.user_id:
+            if user_id != follower.user_id and topic.sees(follower.user_id, user_id):
                 follower.pass_on(("position", name, user_id), position)
         self._stir(name)
         return None
@@ -189,7 +193,8 @@ class Topics:
         topic = follower.topics.get(sent.topic)
         if topic is None:
             return "topic_not_followed"
-        if not topic.members.get(follower.user_id):
+        party = topic.members.get(follower.user_id)
+        if party is None or not party.is_located:
             return "position_refused"
         place = sent.model_dump(exclude={"op"})
         self._say(topic, PartyPosition(user_id=follower.user_id, timestamp=datetime.now(UTC), **place))
@@ -203,9 +208,11 @@ class Topics:
         self._leaving[frame.type, topic.name, frame.user_id] = encoded
         self._some_leaving.set()
 
-    async def _positions(self, name: str, members: dict[UUID, bool]) -> dict[UUID, bytes]:
+    async def _positions(self, name: str, members: dict[UUID, subjects.Party]) -> dict[UUID, bytes]:
         try:
-            return await self._presence.positions(name, [user_id for user_id, located in members.items() if located])
+            return await self._presence.positions(
+                name, [party.user_id for party in members.values() if party.is_located]
+            )
         except (RedisError, OSError):
             return {}  # the next one comes within a second
 
@@ -267,11 +274,12 @@ class Topics:
                 self._channels.drop(channel(name))
 
     def _tell_presence(self, topic: Topic, present: frozenset[UUID]) -> None:
-        frame = to_json(PresenceFrame(topic=topic.name, online=sorted(present)).wire())
         for follower in topic.followers:
-            if follower.told.get(topic.name) != present:
-                follower.told[topic.name] = present
-                follower.pass_on(("presence", topic.name, None), frame)
+            seen = frozenset(user_id for user_id in present if topic.sees(follower.user_id, user_id))
+            if follower.told.get(topic.name) != seen:
+                follower.told[topic.name] = seen
+                frame = PresenceFrame(topic=topic.name, online=sorted(seen))
+                follower.pass_on(("presence", topic.name, None), to_json(frame.wire()))
 
     async def _keep_publishing(self) -> None:
         while True:
@@ -312,7 +320,7 @@ class Topics:
         for subject_id, topic in by_id.items():
             if topic.members is not known[subject_id]:
                 continue  # somebody subscribed meanwhile, which looked later than this did
-            members = {party.user_id: party.is_located for party in found[subject_id]}
+            members = {party.user_id: party for party in found[subject_id]}
             if members.keys() != topic.members.keys():
                 self._stir(topic.name)
             topic.members = members

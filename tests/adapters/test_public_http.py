@@ -1,10 +1,13 @@
 """No call ever leads anywhere but to the public internet: not by its spelling, its name, nor by a second look-up."""
 
 import asyncio
+import collections
 import ipaddress
 import itertools
 import os
+import socket
 import ssl
+import threading
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -176,6 +179,40 @@ async def test_a_name_server_that_does_not_answer_costs_the_time_of_one_call(pla
     assert failure.value.reason == "timeout"
     with pytest.raises(UrlRefused):
         await http.check(NAMED)
+
+
+async def test_names_that_are_never_answered_leave_room_for_others(
+    plain: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a name server that takes its time with some names, and more calls to those than there are threads
+    released, asked = threading.Event(), collections.Counter[str]()
+
+    def look_up(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked[name] += 1
+        if name.startswith("slow"):
+            released.wait(10)
+        return [(0, 0, 0, "", ("169.254.169.254", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    patient = PublicHttp(plain.model_copy(update={"webhook_loopback": False}))
+    hasty = PublicHttp(plain.model_copy(update={"webhook_loopback": False, "webhook_seconds": 0.05}))
+    hasty._threads, hasty._under_way = patient._threads, patient._under_way
+    try:
+        for turn in range(20):
+            calls = [hasty.post(f"https://slow-{number}.example.com/", {}, b"") for number in range(10)]
+            assert {str(failed) for failed in await asyncio.gather(*calls, return_exceptions=True)} == {"timeout"}, turn
+        # When somebody else's name is looked up
+        with pytest.raises(CallFailed) as failure:
+            await patient.post("https://quick.example.com/", {}, b"")
+        # Then it is at once, and each slow name waits in one thread
+        assert failure.value.reason == "address_refused"
+        assert asked == {f"slow-{number}.example.com": 1 for number in range(10)} | {"quick.example.com": 1}
+    finally:
+        released.set()
+        patient.close()
+    # and once they are answered, they are asked anew
+    while patient._under_way:  # noqa: ASYNC110 - threads tell no other way
+        await asyncio.sleep(0.01)
 
 
 _REFUSED_THOUGH_GLOBAL_4 = [IPv4Network("224.0.0.0/4"), IPv4Network("192.88.99.0/24"), IPv4Network("192.0.0.0/24")]

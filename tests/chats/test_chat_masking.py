@@ -2,17 +2,20 @@
 
 import os
 import re
+import time
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.models.chats import MESSAGE_LIMIT
 from app.services.chats.masking import DIGITS_HIDDEN, HIDDEN, masked
 from tests.chats.steps import asked, bought, listed, refused, succeeded
 from tests.support.world import World
 
 EXAMPLES = int(os.environ.get("LOCALBAZAAR_MASKING_EXAMPLES", "150"))
+LONGEST_SECONDS = 0.06
 ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 HINDI = ["शून्य", "एक", "दो", "तीन", "चार", "पाँच", "छह", "सात", "आठ", "नौ"]
 SPELLINGS = [
@@ -110,6 +113,21 @@ def test_a_contact_detail_is_masked_and_what_stands_around_it_stays(text: str) -
 )  # fmt: skip
 def test_what_people_say_about_their_work_stays(text: str) -> None:
     assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    "unit", ["-at-", "1/1/", "(0", "1.", "\ufdfa", "-dot-", "a-at-a.", "dot com at ", "+1(", "a@", "x."]
+)
+def test_no_text_takes_long(unit: str) -> None:
+    """It runs between the other requests: hundreds of milliseconds would be everybody's."""
+    text = (unit * MESSAGE_LIMIT)[:MESSAGE_LIMIT]
+
+    def seconds() -> float:
+        began = time.process_time()
+        masked(text)
+        return time.process_time() - began
+
+    assert min(seconds() for _ in range(3)) < LONGEST_SECONDS
 
 
 async def test_contacts_are_masked_for_everybody_but_staff_until_the_lead_is_bought(world: World) -> None:

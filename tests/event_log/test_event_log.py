@@ -17,6 +17,7 @@ from app.kernel.events import Event, emit
 from app.models.users import Role
 from app.services.event_log import log
 from tests.api_keys.test_api_keys import asks, made
+from tests.chats.steps import bought
 from tests.support.world import Person, World
 
 EVENTS = "/api/v1/events"
@@ -144,6 +145,22 @@ async def test_an_admins_key_sees_all_in_one_order_whatever_the_pages(world: Wor
         [number for number in (await poller.drain(), poller.numbers)[1] if number in numbers] for poller in in_pages
     ]
     assert read == [numbers] * 3
+
+
+async def test_what_people_write_to_each_other_is_read_by_them_alone(world: World) -> None:
+    # Given a message between two people
+    chat = await bought(world)
+    await chat.say(chat.customer, "Nobody else's business")
+    await settle(world)
+    # When both and an admin read the log with keys of theirs
+    texts = []
+    admin_key = await key_of(await world.person(Role.ADMIN), "events:read_all")
+    for key in (await key_of(chat.customer), await key_of(chat.provider), admin_key):
+        poller = Poller(world, key, types="chat.message_sent")
+        await poller.drain()
+        texts.append([event["text"] for event in poller.got if event["conversation_id"] == chat.id])
+    # Then the admin learns that there was one, and the two what it says
+    assert texts == [["Nobody else's business"], ["Nobody else's business"], [None]]
 
 
 async def test_a_cursor_answers_the_same_again(world: World) -> None:

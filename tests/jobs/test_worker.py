@@ -21,7 +21,9 @@ from app.kernel.platform import Platform
 from app.services.notifications import delivery
 from app.services.service_requests.events import SentBack
 from app.services.users import messages
+from app.ws.acknowledgements import Acknowledgements
 from tests.support.world import Person, World
+from tests.ws.sockets import tell
 
 ROOT = Path(__file__).parents[2]
 _WHAT_IT_KNOWS = """
@@ -181,6 +183,30 @@ async def test_events_older_than_the_retention_are_pruned_with_their_notificatio
     assert await world.rows("notifications", event_id=by_words["old"]) == []
     assert len(await world.rows("events", id=by_words["young"])) == 1
     assert len(await world.rows("notifications", event_id=by_words["young"])) == 1
+
+
+async def test_a_session_that_ended_long_ago_is_forgotten_with_what_it_acknowledged(
+    platform: Platform, world: World
+) -> None:
+    # Given a session of somebody who was last here before the retention began, and who had acknowledged an event
+    person = await world.person()
+    await tell(platform.database, person)
+    *_, told = await world.rows("notifications", user_id=person.id)
+    [session] = await world.rows("sessions", user_id=person.id)
+    event_id, session_id = told["event_id"], session["id"]
+    acknowledgements = Acknowledgements(platform)
+    acknowledgements.note(session_id, event_id)
+    await acknowledgements.store()
+    assert len(await world.rows("acknowledgements", session_id=session_id)) == 1
+    await world.execute("DELETE FROM refresh_tokens WHERE session_id = cast(:id AS uuid)", id=str(session_id))
+    await world.execute(
+        "UPDATE sessions SET last_used_at = now() - interval '1 year' WHERE id = cast(:id AS uuid)", id=str(session_id)
+    )
+    # When
+    await queue.prune_history(platform)
+    # Then
+    assert await world.rows("sessions", id=session_id) == []
+    assert await world.rows("acknowledgements", session_id=session_id) == []
 
 
 async def test_files_that_nobody_used_are_swept_and_others_stay(platform: Platform, world: World) -> None:

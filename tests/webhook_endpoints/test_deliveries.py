@@ -185,8 +185,8 @@ async def test_an_endpoint_that_fails_for_three_days_is_disabled_and_its_owner_t
     found = await read(owner, endpoint)
     assert (found["status"], found["disabled_reason"]) == ("DISABLED", "failing")
     assert datetime.fromisoformat(found["failing_since"]) < since - timedelta(days=2.9)
-    ((name, heard),) = await world.told(endpoint["id"])
-    assert (name, heard) == ("webhook_endpoint.disabled", {owner.id})
+    told = await world.told(endpoint["id"])
+    assert told == [("webhook_endpoint.registered", {owner.id}), ("webhook_endpoint.disabled", {owner.id})]
     # And nothing is sent there any more, by itself or by hand
     waiting, sent = await deliveries(owner, endpoint, status="PENDING"), len(receiver.received)
     await pass_time(world, endpoint, 5 * 3600)

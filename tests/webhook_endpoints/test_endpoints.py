@@ -38,6 +38,22 @@ async def test_an_endpoint_is_registered_read_changed_and_deleted(world: World) 
     assert (await owner.get(f"{ENDPOINTS}/{made['id']}")).status_code == 404
 
 
+async def test_the_owner_is_told_where_events_of_the_account_go(world: World) -> None:
+    # Given somebody at whose signed-in device another person sits
+    owner = await world.person()
+    made = await register(owner, URL)
+    path = f"{ENDPOINTS}/{made['id']}"
+    # When an endpoint was registered, changed in other things, and sent elsewhere
+    for change in ({"description": "Harmless"}, {"url": URL}, {"url": f"{URL}/elsewhere"}):
+        assert (await owner.call("PATCH", path, json=change)).status_code == 200
+    # Then the owner has heard of both addresses, and nothing else
+    feed = [item["event"] for item in (await owner.get("/api/v1/notifications")).json()["items"]]
+    assert [(event["name"], event["url"]) for event in feed if "webhook_endpoint_id" in event] == [
+        ("webhook_endpoint.moved", f"{URL}/elsewhere"),
+        ("webhook_endpoint.registered", URL),
+    ]
+
+
 async def test_the_secret_is_shown_once_and_sealed_where_it_is_stored(world: World, platform: Platform) -> None:
     made = await register(await world.person(), URL)
     (row,) = await world.rows("webhook_endpoints", id=UUID(made["id"]))

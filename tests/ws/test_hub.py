@@ -20,7 +20,7 @@ from app.kernel.platform import Platform
 from app.services.service_requests.events import SentBack
 from app.services.users.sessions import LiveSessions
 from app.ws.hub import Connection, Hub
-from app.ws.position import AHEAD, PAGE
+from app.ws.position import AHEAD, PAGE, TOGETHER
 from tests.support.world import World
 
 _MANY = Statement(
@@ -346,3 +346,26 @@ async def test_readers_of_the_same_words_share_their_bytes(hub: Hub, platform: P
     [one], [two] = (connection.frames for connection in connections)
     assert one is two
     assert from_json(one)["message"] != taken(other)[0]["message"]
+
+
+async def test_many_who_catch_up_at_once_share_what_one_look_takes(platform: Platform, hub: Hub) -> None:
+    # Given many readers that are behind by much
+    users, behind = [uuid7() for _ in range(40)], PAGE + 3
+    connections = [await joined(hub, user_id) for user_id in users]
+    async with platform.database.write() as session:
+        for user_id in users:
+            await session.execute(_MANY, user_id=user_id, count=behind)
+    hub.look_for(users)
+    # When the hub looks for them all together
+    heard = [0] * len(users)
+    looks = 0
+    while hub.waiting:
+        await hub.look()
+        looks += 1
+        taken_now = [len(taken(connection)) for connection in connections]
+        heard = [before + now for before, now in zip(heard, taken_now, strict=True)]
+        # Then no look reads more than others may wait for
+        assert sum(taken_now) <= TOGETHER
+    # and in the end each has all, no look having been wasted on few
+    assert heard == [behind] * len(users)
+    assert looks < 2 + 1.5 * len(users) * behind / TOGETHER

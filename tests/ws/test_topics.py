@@ -122,6 +122,31 @@ async def test_the_parties_of_a_request_see_who_is_there_and_who_types(app: Serv
     await providers.close()
 
 
+async def test_competitors_for_one_customer_do_not_see_each_other(app: Served, elsewhere: Served, world: World) -> None:
+    # Given a customer and three providers who bought the same lead, one of them on another process
+    customer, request_id, (first, second, third) = await world.lead(buyers=3)
+    topic = f"service_request:{request_id}"
+    firsts, seconds = await follow(app, first, topic), await follow(app, second, topic)
+    thirds = await follow(elsewhere, third, topic)
+    # When the customer comes, each sees the customer alone, who sees all of them
+    customers = await follow(app, customer, topic, first, second, third)
+    for provider, socket in ((first, firsts), (second, seconds), (third, thirds)):
+        await present(socket, topic, customer, provider)
+    # and when one of them types, and leaves, so does the customer alone notice
+    await send(firsts, "typing", topic)
+    await until(customers, type="typing", user_id=str(first.id))
+    await firsts.close()
+    await present(customers, topic, customer, second, third)
+    for socket in (seconds, thirds):
+        await silent(socket)
+    # and when the customer types, they all hear so
+    await send(customers, "typing", topic)
+    for socket in (seconds, thirds):
+        assert await frame(socket) == {"type": "typing", "topic": topic, "user_id": str(customer.id)}
+        await socket.close()
+    await customers.close()
+
+
 async def test_a_strangers_topic_and_one_that_is_not_there_look_alike(app: Served, world: World) -> None:
     # Given a request, a provider who sees it but takes no part in it, and staff
     customer, request_id, _ = await world.lead()

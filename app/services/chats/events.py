@@ -24,6 +24,7 @@ class MessageSent(_InConversation):
     channels: ClassVar = PUSHED
     on_request: ClassVar = frozenset({Channel.MAIL})
     urgent: ClassVar = True
+    withheld: ClassVar = {"text": None, "image_ids": []}
     subject_type: str
     subject_id: UUID
     counterpart_id: UUID | None

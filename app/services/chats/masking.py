@@ -8,13 +8,13 @@ import re
 import unicodedata
 from typing import Final, NamedTuple
 
-from phonenumbers import Leniency, PhoneNumberMatcher
-
 HIDDEN: Final = "[hidden]"
 """Stands in for what was masked; its letters keep apart the digits on both sides of it."""
 DIGITS_HIDDEN: Final = 7
 """As many digits in a row are masked, or more, whatever punctuation stands between them."""
 
+_FOLDED: Final = 4
+_PASSES: Final = 8
 _LOOK_ALIKES: Final = frozenset("oil")
 _GAP: Final = r"[\s()\[\]{}<>_*-]{1,5}"
 _TOP: Final = (
@@ -27,11 +27,15 @@ _ADDRESSES: Final = tuple(
         ("www.", r"\bwww\.\S+"),
         ("@", r"(?:[\w.+-]{1,64}\s{0,3})?@\s{0,3}[^\W\d][\w.-]*"),
         ("@", r"[\w.+-]{1,64}@[\w.-]+"),
-        ("at", rf"[\w.+-]{{1,64}}{_GAP}at{_GAP}[\w-]{{1,64}}(?:\.|{_GAP}dot{_GAP})(?:{_TOP})\b"),
-        ("dot", rf"[\w-]{{1,64}}{_GAP}dot{_GAP}(?:{_TOP})\b"),
+        # Of the word before it the last character: a hyphen may belong to the word or to the gap, and trying both for
+        # each of many takes half a second. `_name_before` finds the rest.
+        ("dot", rf"[\w-]{_GAP}dot{_GAP}(?:{_TOP})\b"),
         (".", rf"\b[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,5}}\.(?:{_TOP})\b(?:/\S*)?"),
     )
 )
+_AT: Final = re.compile(rf"[\w.+-]{_GAP}at{_GAP}\Z")
+_AT_LENGTH: Final = 13
+_WORD_LENGTH: Final = 64
 
 
 class _Plain(NamedTuple):
@@ -44,12 +48,16 @@ class _Plain(NamedTuple):
 def masked(text: str) -> str:
     """The text with `HIDDEN` in the place of each contact detail; the same text where there is none.
 
-    Once more over what it leaves, until nothing is found: taking one thing away may bring two others together.
+    Once more over what it leaves, until nothing is found: taking one thing away may bring two others together. A text
+    that was made to go on like that is hidden whole. It runs between other requests, so its time is bounded, too.
     """
-    while spans := _spans(_plain(text)):
+    for _ in range(_PASSES):
+        spans = _spans(_plain(text))
+        if not spans:
+            return text
         for start, end in reversed(spans):
             text = text[:start] + HIDDEN + text[end:]
-    return text
+    return HIDDEN
 
 
 def _plain(text: str) -> _Plain:
@@ -57,7 +65,8 @@ def _plain(text: str) -> _Plain:
     characters: list[str] = []
     places: list[int] = []
     for place, character in enumerate(text):
-        for folded in unicodedata.normalize("NFKC", character).casefold():
+        # Ligatures of whole phrases hold no contact detail: letters enough to be something else are taken of them.
+        for folded in unicodedata.normalize("NFKC", character).casefold()[:_FOLDED]:
             # Invisible: joiners, marks of direction, selectors of a font, keycaps around a digit.
             if unicodedata.category(folded) in {"Cf", "Me"} or "\ufe00" <= folded <= "\ufe0f":
                 continue
@@ -84,10 +93,9 @@ _WORD: Final = re.compile("|".join(sorted(map(re.escape, _WORDS), key=len, rever
 def _spans(plain: _Plain) -> list[tuple[int, int]]:
     """What is to be masked in the original, in its order and without overlaps."""
     text = plain.text
-    found = [match.span() for needed, pattern in _ADDRESSES if needed in text for match in pattern.finditer(text)]
+    addresses = (match for needed, pattern in _ADDRESSES if needed in text for match in pattern.finditer(text))
+    found = [(_name_before(text, match.start()), match.end()) for match in addresses]
     found += _rows_of_digits(text)
-    if any(character.isdigit() for character in text):
-        found += [(match.start, match.end) for match in PhoneNumberMatcher(text, "IN", leniency=Leniency.VALID)]
     joined: list[tuple[int, int]] = []
     for start, end in sorted((plain.places[start], plain.places[end - 1] + 1) for start, end in found):
         if joined and start <= joined[-1][1]:
@@ -95,6 +103,20 @@ def _spans(plain: _Plain) -> list[tuple[int, int]]:
         else:
             joined.append((start, end))
     return joined
+
+
+def _name_before(text: str, start: int) -> int:
+    """Where an address begins of which something was found here: at its word, or at whose it is (`asha at …`)."""
+    start = _word_start(text, start)
+    at = _AT.search(text, max(0, start - _AT_LENGTH), start)
+    return start if at is None else _word_start(text, at.start())
+
+
+def _word_start(text: str, place: int) -> int:
+    first = max(0, place - _WORD_LENGTH)
+    while place > first and (text[place - 1].isalnum() or text[place - 1] in "_.+-"):
+        place -= 1
+    return place
 
 
 def _rows_of_digits(text: str) -> list[tuple[int, int]]:
@@ -109,6 +131,8 @@ def _rows_of_digits(text: str) -> list[tuple[int, int]]:
         place += length
         if ends_row or place >= len(text):
             if count >= DIGITS_HIDDEN:
+                while start and text[start - 1] in "+(":
+                    start -= 1
                 rows.append((start, end))
             count = 0
     return rows

@@ -1,5 +1,6 @@
 """How a conversation begins, who joins it, and how it is deleted (realtime.md: Chat)."""
 
+import json
 from functools import cache
 from uuid import UUID
 
@@ -233,7 +234,7 @@ _DELETE = Statement(
         ).label("participants"),
     )
 )
-_CONTENT = cast(literal_column("""'{"text": null, "image_ids": []}'"""), JSONB)
+_CONTENT = cast(constant(json.dumps(MessageSent.withheld)), JSONB)
 _told = update(event_log).where(event_log.c.name == constant(MessageSent.name))
 _told = _told.values(payload=event_log.c.payload.op("||")(_CONTENT))
 _UNSAY_ALL = Statement(_told.where(event_log.c.subject_id == bindparam("conversation_id", type_=Uuid)))

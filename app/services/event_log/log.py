@@ -34,7 +34,7 @@ from app.core.database import ReadSession, Statement
 from app.core.errors import Unprocessable
 from app.core.pagination import InvalidCursor
 from app.kernel import event_types
-from app.kernel.events import envelope
+from app.kernel.events import envelope, without_confidences
 from app.models.events import TransactionId, events, notifications
 from app.schemas.event_log import LoggedEvents, LogQuery
 
@@ -119,7 +119,7 @@ _ALL: Final = _log(events, events.c.id)
 
 
 async def page(session: ReadSession, actor: Actor, wanted: LogQuery, *, everything: bool) -> LoggedEvents:
-    """What comes after the cursor: of the events that were addressed to the actor, or of all.
+    """What comes after the cursor: of the events that were addressed to the actor, or of all, without confidences.
 
     Of rare types a page may hold few or none although more lie ahead: `has_more` tells, and the cursor has moved on.
     """
@@ -143,5 +143,7 @@ async def page(session: ReadSession, actor: Actor, wanted: LogQuery, *, everythi
     else:
         has_more = False
     return LoggedEvents(
-        items=[envelope(row, actor.language) for row in items], next_cursor=_encode(place, now), has_more=has_more
+        items=[envelope(without_confidences(row) if everything else row, actor.language) for row in items],
+        next_cursor=_encode(place, now),
+        has_more=has_more,
     )

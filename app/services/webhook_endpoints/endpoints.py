@@ -14,6 +14,7 @@ from app.core.database import ReadSession, Row, Session, Statement
 from app.core.errors import Conflict, NotFound
 from app.core.ids import uuid7
 from app.kernel import event_types
+from app.kernel.events import emit
 from app.kernel.platform import Platform
 from app.models.webhook_endpoints import webhook_endpoints
 from app.schemas.webhook_endpoints import (
@@ -23,6 +24,7 @@ from app.schemas.webhook_endpoints import (
     WebhookEndpointWithSecret,
 )
 from app.services.users.locks import lock_account
+from app.services.webhook_endpoints.events import WebhookEndpointMoved
 from app.services.webhook_endpoints.lifecycle import LIFECYCLE, Action
 
 _BY_HAND: Final = "by_hand"
@@ -123,14 +125,19 @@ async def change(
     """Another address, other types, another description; what waits to be sent goes to the new address."""
     if wanted.types is not None:
         event_types.check(wanted.types)
+    url = None if wanted.url is None else await _checked(platform, actor, wanted.url)
+    before = await read(session, actor, endpoint_id)
     row = await session.first(
         _CHANGE,
         endpoint_id=endpoint_id,
         owner_id=actor.user_id,
-        url=None if wanted.url is None else await _checked(platform, actor, wanted.url),
+        url=url,
         types=None if wanted.types is None else sorted(set(wanted.types)),
         description=wanted.description,
     )
+    if url is not None and url != before.url:
+        event = WebhookEndpointMoved(webhook_endpoint_id=endpoint_id, url=url)
+        await emit(session, event, subject_type="webhook_endpoint", subject_id=endpoint_id, to=[actor.user_id])
     return _endpoint(row)
 
 

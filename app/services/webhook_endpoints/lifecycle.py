@@ -1,12 +1,12 @@
 """Webhook endpoints, as a table (realtime.md: Webhooks out): enabled, until the owner or days of failure end it."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Double, bindparam, func, literal_column
+from sqlalchemy import ColumnElement, Double, bindparam, func, literal_column
 
 from app.core.errors import Forbidden
-from app.kernel.lifecycle import ACTOR, Creation, Emit, Guard, IllegalTransition, Lifecycle, Transition
+from app.kernel.lifecycle import ACTOR, Columns, Creation, Emit, Guard, IllegalTransition, Lifecycle, Transition
 from app.models.webhook_endpoints import WebhookEndpointStatus as Status
 from app.models.webhook_endpoints import webhook_endpoints
 from app.services.webhook_endpoints import events
@@ -24,11 +24,20 @@ _is_owner = webhook_endpoints.c.owner_id == ACTOR
 _owner = Guard(_is_owner, Forbidden)
 _long_ago = func.now() - bindparam("failing_seconds", type_=Double) * literal_column("interval '1 second'")
 
+
+def _about(row: Columns) -> dict[str, ColumnElement[Any]]:
+    return {"webhook_endpoint_id": row.id, "url": row.url}
+
+
 LIFECYCLE = Lifecycle(
     "webhook_endpoint",
     webhook_endpoints,
     Status,
-    Creation(Status.ENABLED, who="a signed-in user, or a key with `webhooks:manage`"),
+    Creation(
+        Status.ENABLED,
+        who="a signed-in user, or a key with `webhooks:manage`",
+        emits=[Emit(events.WebhookEndpointRegistered, lambda row: row.owner_id, _about)],
+    ),
     [
         Transition(
             Action.DISABLE,
@@ -47,13 +56,7 @@ LIFECYCLE = Lifecycle(
             # Anew, under the lock: a success may be recorded at this very moment.
             guards=[Guard(webhook_endpoints.c.failing_since <= _long_ago, IllegalTransition)],
             records=["disabled_reason"],
-            emits=[
-                Emit(
-                    events.WebhookEndpointDisabled,
-                    lambda row: row.owner_id,
-                    lambda row: {"webhook_endpoint_id": row.id, "url": row.url},
-                )
-            ],
+            emits=[Emit(events.WebhookEndpointDisabled, lambda row: row.owner_id, _about)],
         ),
         Transition(
             Action.ENABLE,

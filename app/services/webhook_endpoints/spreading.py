@@ -73,8 +73,9 @@ _SPREAD: Final = Statement(
         )
         .where(
             webhook_endpoints.c.status == WebhookEndpointStatus.ENABLED.value,
-            # Nobody who registers today is sent what happened yesterday, however far behind this reader is.
-            events.c.created_at >= webhook_endpoints.c.created_at,
+            # Nobody who registers today is sent what happened yesterday, however far behind this reader is; nor, of one
+            # transaction, that it was registered.
+            events.c.created_at > webhook_endpoints.c.created_at,
             _place > _from,
             _place <= tuple_(bindparam("last_xid", type_=TransactionId), bindparam("last_seq", type_=BigInteger)),
         ),

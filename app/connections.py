@@ -1,0 +1,80 @@
+"""Connections as uvicorn speaks over them, and what it lets a hostile peer do bounded.
+
+By itself it keeps what a peer does not read for as long as the line is open, also behind the end of a response or a
+socket; answers pings whether or not the answers are read; and gathers the parts of a message however many they are.
+"""
+
+import asyncio
+import socket
+import sys
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+
+from app.core.config import settings
+
+_PARTS: Final = 64
+"""Of one message; clients send short ones, in one."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that child processes may inherit."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=2048)
+    listening.set_inheritable(True)
+    if sys.platform == "linux":
+        # Accepted connections inherit it: it ends those whose last bytes, fewer than we watch, are never taken.
+        milliseconds = int(settings().connection_stall_seconds * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening
+
+
+class _Impatient(asyncio.Protocol):
+    """Cuts a line over which the peer takes too little, too long: ASGI itself can only ask for an orderly end."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _cut: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """More waits than the transport is to hold."""
+        super().pause_writing()
+        self._cut = self.loop.call_later(settings().connection_stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._have_patience()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._have_patience()
+        super().connection_lost(exc)
+
+    def _have_patience(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+
+
+class HttpLine(_Impatient, HttpToolsProtocol):
+    """A connection that carries requests."""
+
+
+class SocketLine(_Impatient, WebSocketsSansIOProtocol):
+    """A connection that carries a WebSocket."""
+
+    def handle_ping(self) -> None:
+        """While what waits is not read, no pong is added to it: only the latest ping has to be answered (RFC 6455)."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Empty parts never reach the limit on a message's size."""
+        if len(self.frames) < _PARTS:
+            super().handle_cont(event)
+        elif not self.transport.is_closing():
+            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many parts")
+            self.handle_parser_exception()
