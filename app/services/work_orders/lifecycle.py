@@ -20,6 +20,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from app.core.errors import RoleRequired
 from app.kernel import deadlines, evidence, subjects
 from app.kernel.lifecycle import (
     ACTOR,
@@ -119,14 +120,20 @@ def _without_stake(people: Select[Any], row: Columns) -> Select[Any]:
     return people.where(user_id != row.buyer_id, user_id.is_distinct_from(row.booster_id))
 
 
+def _sellers(row: Columns) -> tuple[Select[Any], ...]:
+    """The advertiser, first and as long as they are one, and the team."""
+    holders = roles.holding(Role.ADVERTISER)
+    advertiser = holders.where(holders.selected_columns[0] == row.advertiser_id)
+    return advertiser, team_mates(row.team_id, row.advertiser_id)
+
+
 def _to_sellers(row: Columns) -> Select[Any]:
-    return _without_stake(_everybody(select(row.advertiser_id), team_mates(row.team_id, row.advertiser_id)), row)
+    return _without_stake(_everybody(*_sellers(row)), row)
 
 
 def _to_reviewers(row: Columns) -> Select[Any]:
     staff = [roles.holding(role) for role in (Role.SUPPORT, Role.ADMIN)]
-    team = team_mates(row.team_id, row.advertiser_id)
-    return _without_stake(_everybody(select(row.advertiser_id), team, *staff), row)
+    return _without_stake(_everybody(*_sellers(row), *staff), row)
 
 
 def _about(row: Columns) -> dict[str, ColumnElement[Any]]:
@@ -195,6 +202,7 @@ LIFECYCLE = Lifecycle(
             Status.IN_PROGRESS,
             who="the booster",
             allowed=_booster,
+            guards=[Guard(access.may_begin, RoleRequired)],
             sets={"started_at": func.now()},
             emits=[
                 Emit(

@@ -67,9 +67,9 @@ def _newest(query: Select[Any]) -> Select[Any]:
 
 
 _SIDES: Final[dict[str | None, ColumnElement[bool] | None]] = {
-    "buyer": work_orders.c.buyer_id == ACTOR,
+    "buyer": access.is_buyer,
     "booster": work_orders.c.booster_id == ACTOR,
-    "advertiser": work_orders.c.advertiser_id == ACTOR,
+    "advertiser": access.is_advertiser,
     "team": work_orders.c.team_id.in_(teams_of_actor)
     & is_team_mate(work_orders.c.team_id, work_orders.c.advertiser_id)
     & (work_orders.c.advertiser_id != ACTOR),
@@ -112,7 +112,7 @@ def _waiting(whose: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Se
     return _newest(waiting.where(access.has_no_stake))
 
 
-_own_waiting = _waiting(work_orders.c.advertiser_id == ACTOR).subquery("own_waiting")
+_own_waiting = _waiting(access.sells).subquery("own_waiting")
 _teams_waiting = _waiting(
     work_orders.c.team_id.in_(teams_of_actor), is_team_mate(work_orders.c.team_id, work_orders.c.advertiser_id)
 ).subquery("teams_waiting")
