@@ -135,8 +135,8 @@ async def test_merging_while_orders_are_made_loses_and_doubles_nothing(cast: Cas
 # Of one advertiser and one booster: nobody's statistics can be about more orders than these.
 _MANY = """
 INSERT INTO work_orders (id, advertised_service_id, buyer_id, status, advertiser_id, team_id, title, price_minor,
-    currency,    commission_basis_points, commission_minor, booster_id, earned_minor, refunded_minor, rating, started_at,
-    completed_at)
+    currency, commission_basis_points, commission_minor, booster_id, earned_minor, refunded_minor, rating,
+    started_at, completed_at)
 SELECT gen_random_uuid(), cast(:service AS uuid), cast(:buyer AS uuid), status, cast(:advertiser AS uuid),
     cast(:team AS uuid), 'many', 100,
     'GOLD', 0, 0, cast(:booster AS uuid),
