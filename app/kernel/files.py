@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.adapters.storage import NoSuchObject
 from app.core.actor import Actor
 from app.core.config import Settings
-from app.core.database import Session, Statement
+from app.core.database import ReadSession, Session, Statement
 from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
 from app.kernel import images, media, subjects
@@ -165,8 +165,11 @@ async def store(platform: Platform, actor: Actor, purpose: FilePurpose, content:
     `UnsupportedMedia` for what is not the kind of file that the purpose admits, `PayloadTooLarge` above the kind's
     limit in bytes or pixels, `ImageTooSmall`, and `TooManyUnattached` or `DailyQuotaReached` above the quotas.
     """
-    settings = platform.settings
-    found = await media.inspect(platform.images, settings, content, size, _rules(settings, purpose))
+    settings, rules = platform.settings, _rules(platform.settings, purpose)
+    async with platform.database.read() as session:
+        # Nobody has images decoded for nothing; how large it becomes shows only then.
+        await _refuse_above_quota(session, settings, actor, 0)
+    found = await media.inspect(platform.images, settings, content, size, rules, whose=actor.user_id)
     file_id = uuid7()
     async with platform.database.write() as session:
         await session.first(_LOCK_OWNER, owner_id=actor.user_id)
@@ -187,8 +190,8 @@ async def store(platform: Platform, actor: Actor, purpose: FilePurpose, content:
     return StoredFile.model_validate(dict(row or {}))
 
 
-async def _refuse_above_quota(session: Session, settings: Settings, actor: Actor, size: int) -> None:
-    """Under the lock of the owner, so that the answer is still true when the file is counted."""
+async def _refuse_above_quota(session: ReadSession, settings: Settings, actor: Actor, size: int) -> None:
+    """Under the lock of the owner the answer is still true when the file is counted."""
     used = await session.first(_QUOTA, owner_id=actor.user_id)
     if used is None or used["unattached"] >= settings.files_unattached_per_user:
         raise TooManyUnattached()

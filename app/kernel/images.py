@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from app.core.config import Settings
 from app.core.errors import PayloadTooLarge, Unavailable, Unprocessable, UnsupportedMedia
@@ -54,10 +55,14 @@ class Images:
         self._settings = settings
         self._idle: list[_Child] = []
         self._free = asyncio.Semaphore(settings.image_children)
+        self._own: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
-    async def read(self, order: Order, content: BinaryIO, size: int) -> Picture:
-        """Decode a picture. `UnsupportedMedia`, `PayloadTooLarge` or `ImageTooSmall` for what it may not be;
-        `Unavailable` if every child stays busy, or one that it was given to is ended from outside."""
+    async def read(self, order: Order, content: BinaryIO, size: int, *, whose: Hashable) -> Picture:
+        """Decode a picture, of each owner one at a time, so that nobody has all the children to themselves.
+
+        `UnsupportedMedia`, `PayloadTooLarge` or `ImageTooSmall` for what it may not be; `Unavailable` if every child
+        stays busy, or one that it was given to is ended from outside.
+        """
         head = json.dumps(
             order._asdict()
             | {
@@ -66,7 +71,7 @@ class Images:
                 "thumbnail_side": self._settings.thumbnail_pixels,
             }
         ).encode()
-        async with self._turn():
+        async with self._turn(whose):
             while self._idle:
                 try:
                     return self._understood(await self._ask(self._idle.pop(), head, content), order)
@@ -78,16 +83,17 @@ class Images:
                 raise Unavailable("Images cannot be read at the moment.") from left
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._settings.image_wait_seconds):
-                await self._free.acquire()
-        except TimeoutError as busy:
-            raise Unavailable("Too many images are being read at the moment.") from busy
-        try:
+    async def _turn(self, whose: Hashable) -> AsyncIterator[None]:
+        """Behind what the owner has sent before, and then behind one picture of each of the others."""
+        own = self._own.setdefault(whose, asyncio.Lock())
+        async with AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(self._settings.image_wait_seconds):
+                    await turn.enter_async_context(own)
+                    await turn.enter_async_context(self._free)
+            except TimeoutError as busy:
+                raise Unavailable("Too many images are being read at the moment.") from busy
             yield
-        finally:
-            self._free.release()
 
     async def _ask(self, child: "_Child", head: bytes, content: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
         try:

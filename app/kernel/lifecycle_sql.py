@@ -1,6 +1,6 @@
 """From a declared transition to its one SQL statement.
 
-    old     the row's status, under its lock
+    old     the row's status and what else is recalled, under its lock
     moved   the row, updated if the status and every guard allow it
     trail   the audit row
     event_* and notified_*   the outbox and the recipients
@@ -54,9 +54,10 @@ _ONE_SECOND: Final[ColumnElement[Any]] = literal_column("interval '1 second'")
 
 def compile_transition(declared: Declaration, transition: Transition) -> Statement:
     table = declared.table
+    recalled = ("status", *transition.recalls)
     # The lock comes first and alone: every condition below is then about the row as its last holder left it.
     old = (
-        select(table.c.id, table.c.status)
+        select(table.c.id, *(table.c[column] for column in recalled))
         .where(table.c.id == bindparam("subject_id", type_=Uuid))
         .with_for_update(key_share=True)
         .cte("old")
@@ -74,7 +75,7 @@ def compile_transition(declared: Declaration, transition: Transition) -> Stateme
             **{column: bindparam(column, type_=table.c[column].type) for column in transition.records},
             **transition.sets,
         )
-        .returning(*table.c, old.c.status.label("from_status"))
+        .returning(*table.c, *(old.c[column].label(f"from_{column}") for column in recalled))
         .cte("moved")
     )
     details = {column: moved.c[column] for column in transition.records}
@@ -159,6 +160,8 @@ def _emission(declared: Declaration, moved: CTE, emit: Emit, index: int) -> tupl
         moved.c.id,
         _json(payload),
     )
+    if emit.only_if is not None:
+        row = row.where(emit.only_if(moved.c))
     event = (
         insert(events)
         .from_select(["id", "name", "subject_type", "subject_id", "payload"], row)

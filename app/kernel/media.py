@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 from typing import BinaryIO, Final, NamedTuple
+from uuid import UUID
 
 from app.core.config import Settings
 from app.core.errors import PayloadTooLarge
@@ -31,8 +32,10 @@ class Rules(NamedTuple):
     may_be_video: bool = False
 
 
-async def inspect(images: Images, settings: Settings, content: BinaryIO, size: int, rules: Rules) -> Media:
-    """Check an upload.
+async def inspect(
+    images: Images, settings: Settings, content: BinaryIO, size: int, rules: Rules, *, whose: UUID
+) -> Media:
+    """Check an upload of this owner's.
 
     Pictures that are encoded anew lose what cameras write into them, such as the place where they stood, and whatever
     else is hidden in the file. Raises `UnsupportedMedia` for what is no picture of these kinds, nor a video where one
@@ -44,7 +47,7 @@ async def inspect(images: Images, settings: Settings, content: BinaryIO, size: i
         raise PayloadTooLarge(limit_bytes=limit)
     thumbnail = None
     if content_type is None:
-        picture = await images.read(rules.order, content, size)
+        picture = await images.read(rules.order, content, size, whose=whose)
         content_type, thumbnail = picture.content_type, picture.thumbnail
         if rules.order.rewritten:
             content, size = io.BytesIO(picture.content), len(picture.content)

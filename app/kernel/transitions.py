@@ -77,6 +77,8 @@ class Emit:
     quietly_to: Callable[[Columns], ColumnElement[Any] | Select[Any]] | None = None
     """Whose lists show what the transition changes, without their having to be notified: above all whoever took it, on
     other devices. They must be few, and may know all of the payload. `to` comes first for who is in both."""
+    only_if: Callable[[Columns], ColumnElement[bool]] | None = None
+    """Whether it has happened at all, where that depends on the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class Transition:
     """Columns that the caller gives; they are in the audit row too."""
     sets: Mapping[str, Any] = field(default_factory=dict)
     """Columns with a fixed expression over the row."""
+    recalls: Sequence[str] = ()
+    """Columns whose value before the transition the events are given too, as `from_<column>`."""
     emits: Sequence[Emit] = ()
     deadlines: Sequence[Deadline] = ()
     also: Callable[[Columns], Sequence[Insert | Update | Delete]] = lambda _: ()

@@ -121,8 +121,17 @@ work_orders = Table(
     Index("work_orders_booster_id_index", "booster_id", "status", "id", postgresql_where=sql("booster_id IS NOT NULL")),
     Index("work_orders_advertiser_id_id_index", "advertiser_id", "id"),
     Index("work_orders_advertiser_id_index", "advertiser_id", "status", "id"),
-    Index("work_orders_team_id_id_index", "team_id", "id", postgresql_where=sql("team_id IS NOT NULL")),
-    Index("work_orders_team_id_index", "team_id", "status", "id", postgresql_where=sql("team_id IS NOT NULL")),
+    Index(
+        "work_orders_team_id_id_index", "team_id", "advertiser_id", "id", postgresql_where=sql("team_id IS NOT NULL")
+    ),
+    Index(
+        "work_orders_team_id_index",
+        "team_id",
+        "advertiser_id",
+        "status",
+        "id",
+        postgresql_where=sql("team_id IS NOT NULL"),
+    ),
     Index("work_orders_status_index", "status", "id"),
 )
 

@@ -22,8 +22,7 @@ from app.schemas.payments import (
 from app.services.payments import payments, refunds, webhooks
 
 router = APIRouter(tags=["payments"])
-_ACTION = documented(401, 404, 409)
-_STAFF_ACTION = documented(401, 403, 404, 409)
+_ACTION = documented(401, 403, 404, 409)
 
 
 @router.post("/api/v1/payments", status_code=status.HTTP_201_CREATED, responses=documented(401, 403, 404, 409, 429))
@@ -70,7 +69,7 @@ async def list_all(session: Reading, actor: Admin, page: Annotated[AllPayments, 
     return await payments.everybodys(session, page)
 
 
-@router.post("/api/v1/admin/payments/{payment_id}/accept", responses=_STAFF_ACTION, tags=["staff"])
+@router.post("/api/v1/admin/payments/{payment_id}/accept", responses=_ACTION, tags=["staff"])
 async def accept(payment_id: UUID, body: Reason, session: Writing, actor: Admin) -> ReviewedPayment:
     """Take what arrived as it is: it goes to the payer's wallet."""
     return await refunds.accept(session, actor, payment_id, body.reason)
@@ -79,7 +78,7 @@ async def accept(payment_id: UUID, body: Reason, session: Writing, actor: Admin)
 @router.post(
     "/api/v1/admin/payments/{payment_id}/refunds",
     status_code=status.HTTP_201_CREATED,
-    responses=_STAFF_ACTION,
+    responses=_ACTION,
     tags=["staff"],
 )
 async def refund(payment_id: UUID, body: RequestRefund, session: Writing, actor: Admin, once: OnlyOnce) -> Refund:

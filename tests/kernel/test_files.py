@@ -91,6 +91,8 @@ async def test_the_quota_of_unattached_files_holds_for_thirty_uploads_at_once(wo
     assert {str(row["id"]) for row in rows} <= set(await world.platform.storage.keys())
     async with world.unchanged():
         assert (await upload(person, picture())).status_code == 409
+        # and nobody even looks at what it is
+        assert (await upload(person, b"no picture at all")).status_code == 409
     # One that is used makes room for one more
     async with world.platform.database.write() as session:
         about = ("service_request", uuid4())

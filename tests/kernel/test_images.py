@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -32,9 +33,9 @@ async def decoding(settings: Settings, **more: float) -> AsyncIterator[Images]:
         await images.close()
 
 
-async def read(images: Images, content: bytes = b"") -> Picture:
+async def read(images: Images, content: bytes = b"", whose: UUID | None = None) -> Picture:
     content = content or picture()
-    return await images.read(ORDER, io.BytesIO(content), len(content))
+    return await images.read(ORDER, io.BytesIO(content), len(content), whose=whose or uuid4())
 
 
 def children(parent: int | None = None) -> set[int]:
@@ -137,6 +138,25 @@ async def test_who_waits_too_long_is_told_so(configured: Settings) -> None:
     assert [type(outcome) for outcome in outcomes].count(Unavailable) == 2
 
 
+async def test_who_sends_many_at_once_lets_others_go_first(configured: Settings) -> None:
+    # Given somebody whose pictures wait for each other, behind one that is being read
+    flooding, other = uuid4(), uuid4()
+    done: list[UUID] = []
+
+    async def sent(whose: UUID) -> None:
+        await read(images, whose=whose)
+        done.append(whose)
+
+    async with decoding(configured, image_children=1) as images, asyncio.TaskGroup() as everybody:
+        for _ in range(8):
+            everybody.create_task(sent(flooding))
+        await asyncio.sleep(0)
+        # When somebody else sends one, then it is read behind two of them at most
+        everybody.create_task(sent(other))
+    assert len(done) == 9
+    assert done.index(other) <= 2
+
+
 async def test_one_that_is_given_up_ends(configured: Settings) -> None:
     before = children()
     async with decoding(configured) as images:
@@ -151,7 +171,7 @@ async def test_they_end_with_their_parent_however_it_ends(configured: Settings) 
         "import asyncio, io, sys; from app.core.config import Settings; from app.kernel.images import *\n"
         "from tests.kernel.test_images import ORDER; from tests.support.world import picture\n"
         "async def main():\n"
-        "    images = Images(Settings()); await images.read(ORDER, io.BytesIO(picture()), len(picture()))\n"
+        "    images = Images(Settings()); await images.read(ORDER, io.BytesIO(picture()), len(picture()), whose=1)\n"
         "    print('read', flush=True); await asyncio.sleep(600)\n"
         "asyncio.run(main())"
     )

@@ -5,6 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from PIL import Image
@@ -59,7 +60,9 @@ def saved(kind: str, **options: Any) -> bytes:
 async def inspect(world: World, content: bytes, *, video: bool = True, rewritten: bool = False) -> media.Media:
     rules = media.Rules(Order(("JPEG", "PNG", "WEBP"), rewritten), may_be_video=video)
     platform = world.platform
-    return await media.inspect(platform.images, platform.settings, io.BytesIO(content), len(content), rules)
+    return await media.inspect(
+        platform.images, platform.settings, io.BytesIO(content), len(content), rules, whose=uuid4()
+    )
 
 
 FINE = {
@@ -182,11 +185,11 @@ async def test_a_film_may_be_larger_than_a_picture_up_to_its_own_limit(world: Wo
     for size, fits in ((11 * 1024 * 1024, True), (12 * 1024 * 1024, True), (12 * 1024 * 1024 + 1, False)):
         with sparse(size).open("rb") as content:
             if fits:
-                found = await media.inspect(world.platform.images, small, content, size, film_or_picture)
+                found = await media.inspect(world.platform.images, small, content, size, film_or_picture, whose=uuid4())
                 assert found.content_type == "video/mp4"
                 continue
             with pytest.raises(PayloadTooLarge):
-                await media.inspect(world.platform.images, small, content, size, film_or_picture)
+                await media.inspect(world.platform.images, small, content, size, film_or_picture, whose=uuid4())
 
 
 @pytest.mark.parametrize("name", [name for name, (_, kind) in FINE.items() if kind.startswith("image")])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -16,14 +16,16 @@ from tests.support.world import Person
 
 Item = dict[str, Any]
 Envelope = Mapping[str, Any]
+SIDES: Final = ("buyer", "booster", "advertiser")
+"""How somebody can stand towards a work order that is in a list of theirs."""
 
 
-async def pages(person: Person, path: str) -> list[Item]:
+async def pages(person: Person, path: str, **filters: str) -> list[Item]:
     """A whole list."""
     items: list[Item] = []
     cursor: str | None = None
     while True:
-        answer = await person.get(path, params={"limit": 100} | ({"cursor": cursor} if cursor else {}))
+        answer = await person.get(path, params={"limit": 100} | filters | ({"cursor": cursor} if cursor else {}))
         if answer.status_code == 403:
             return []  # not a provider
         assert answer.status_code == 200, answer.text
@@ -57,25 +59,36 @@ def _changed_by(event: Envelope) -> Item:
 
 
 class Lists:
-    """What one user sees: requests of their own, leads that they bought, wallet, feed."""
+    """What one user sees: requests of their own, leads that they bought, work orders, wallet, feed."""
 
     def __init__(self, person: Person) -> None:
         self.person = person
         self.requests: dict[str, Item] = {}
         self.leads: dict[str, Item] = {}
+        self.orders: dict[str, dict[str, Item]] = {side: {} for side in SIDES}
         self.balances: dict[str, Item] = {}
         self.feed: dict[str, Item] = {}
         self._seen: set[str] = set()
 
     async def fetch(self) -> None:
         """The snapshot."""
-        await asyncio.gather(self._fetch_requests(), self._fetch_leads(), self._fetch_balances(), self._fetch_feed())
+        await asyncio.gather(
+            self._fetch_requests(),
+            self._fetch_leads(),
+            *(self._fetch_orders(side) for side in SIDES),
+            self._fetch_balances(),
+            self._fetch_feed(),
+        )
 
     async def _fetch_requests(self) -> None:
         self.requests = {item["id"]: item for item in await pages(self.person, "/api/v1/service-requests")}
 
     async def _fetch_leads(self) -> None:
         self.leads = {item["id"]: item for item in await pages(self.person, "/api/v1/leads")}
+
+    async def _fetch_orders(self, side: str) -> None:
+        orders = await pages(self.person, "/api/v1/work-orders", side=side)
+        self.orders[side] = {item["id"]: item for item in orders}
 
     async def _fetch_balances(self) -> None:
         wallet = (await self.person.get("/api/v1/wallet")).json()
@@ -95,6 +108,7 @@ class Lists:
         reducers: dict[str, Callable[[Envelope], Awaitable[None]]] = {
             "service_request": self._request,
             "lead": self._lead,
+            "work_order": self._order,
             "wallet": self._wallet,
             "notification": self._read,
         }
@@ -130,6 +144,16 @@ class Lists:
             case "lead.report_refused":
                 lead |= {"status": "REFUSED", "decision_reason": event["reason"]}
 
+    async def _order(self, event: Envelope) -> None:
+        """An order as it is now belongs to the lists of those who it names."""
+        order_id = event["work_order_id"]
+        found = await self.person.get(f"/api/v1/work-orders/{order_id}")
+        order = found.json() if found.is_success else {}
+        for side, orders in self.orders.items():
+            orders.pop(order_id, None)
+            if order.get(f"{side}_id") == str(self.person.id):
+                orders[order_id] = order
+
     async def _wallet(self, event: Envelope) -> None:
         if event["name"] != "wallet.changed":
             return
@@ -151,7 +175,11 @@ class Lists:
             item | {name: moment(item[name]) for name in ("created_at", "updated_at")}
             for item in self.requests.values()
         ]
-        return {
+        orders = {
+            f"orders as {side}": sorted(orders.values(), key=lambda item: str(item["id"]))
+            for side, orders in self.orders.items()
+        }
+        return orders | {
             "requests": sorted(requests, key=lambda item: str(item["id"])),
             "leads": sorted(self.leads.values(), key=lambda item: str(item["id"])),
             "balances": sorted(self.balances.values(), key=lambda item: str(item["currency"])),
@@ -209,3 +237,17 @@ class Client:
                     await self.lists.apply(event)
                     self._last = event["id"]
                     self.applied += 1
+
+
+async def becomes_fresh(client: Client, within_seconds: float = 10) -> None:
+    """The client's lists come to be what a fresh read shows."""
+    fresh = Lists(client.lists.person)
+    await fresh.fetch()
+    try:
+        async with asyncio.timeout(within_seconds):
+            while client.lists.shown() != fresh.shown():  # noqa: ASYNC110 - the socket tells no end
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        kept, wanted = client.lists.shown(), fresh.shown()
+        for name in wanted:
+            assert kept[name] == wanted[name], name

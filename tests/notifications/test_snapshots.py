@@ -20,7 +20,7 @@ from app.kernel.transitions import IllegalTransition
 from app.models.ledger import AccountKind
 from app.services.service_requests import closing
 from app.services.wallets.events import Changed
-from tests.notifications.client import Client, Lists, pages
+from tests.notifications.client import Client, becomes_fresh, pages
 from tests.payments import steps as payments
 from tests.payouts import steps as payouts
 from tests.support.world import Person, World
@@ -184,20 +184,6 @@ class History:
 
     async def read_all(self) -> httpx.Response:
         return await self.random.choice(self.everybody).post("/api/v1/notifications/read")
-
-
-async def becomes_fresh(client: Client, within_seconds: float = 10) -> None:
-    """The client's lists come to be what a fresh read shows."""
-    fresh = Lists(client.lists.person)
-    await fresh.fetch()
-    try:
-        async with asyncio.timeout(within_seconds):
-            while client.lists.shown() != fresh.shown():  # noqa: ASYNC110 - the socket tells no end
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        kept, wanted = client.lists.shown(), fresh.shown()
-        for name in wanted:
-            assert kept[name] == wanted[name], name
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -277,6 +277,78 @@ async def test_a_team_mate_who_leaves_stops_deciding_at_once(cast: Cast, world: 
             assert (await attempt(cast, mate, order_id, action, "")).status_code == 404
 
 
+async def appointed(world: World, role: Role) -> tuple[Person, str]:
+    """Somebody who holds the role by an application; the person and the application's id."""
+    person = await world.person()
+    wanted = {"role": role, "statement": "I know how.", "document_ids": [await person.upload("document")]}
+    applied = await steps.succeed(person.post("/api/v1/me/applications", wanted))
+    await steps.succeed(world.admin.post(f"/api/v1/role-applications/{applied['id']}/approve"))
+    return person, str(applied["id"])
+
+
+async def revoke(world: World, application_id: str) -> None:
+    await steps.succeed(
+        world.admin.post(f"/api/v1/role-applications/{application_id}/revoke", {"reason": "for the test"})
+    )
+
+
+async def test_who_is_no_advertiser_any_more_sees_the_own_orders_and_decides_nothing_about_them(
+    cast: Cast, world: World
+) -> None:
+    # Given an advertiser with orders in all hands, and a team mate
+    seller, application_id = await appointed(world, Role.ADVERTISER)
+    mate = await steps.advertiser(world)
+    team_id, _ = await steps.team(seller, mate)
+    offered = await steps.service(seller, team_id=team_id)
+    orders = {
+        status: await steps.bring(
+            world, status, buyer=cast.buyer, booster=cast.booster, manager=seller, offered=offered
+        )
+        for status in (Status.PENDING, Status.EVIDENCE_SUBMITTED, Status.UNDER_REVIEW)
+    }
+    # When the role is taken away
+    await revoke(world, application_id)
+    # Then nothing that they try moves anything
+    async with world.unchanged():
+        for status, order_id in orders.items():
+            assert (await seller.get(f"{PATH}/{order_id}")).is_success
+            for action, refusal in (
+                ("assign", "not_in_charge"), ("open_review", "not_a_reviewer"),
+                ("approve", "not_a_reviewer"), ("reject", "not_a_reviewer"),
+            ):  # fmt: skip
+                answer = await attempt(cast, seller, order_id, action, "")
+                assert (answer.status_code, answer.json()["code"]) == (403, refusal), (status, action)
+            assert (await seller.get(f"{PATH}/{order_id}/evidence")).status_code == 403
+    assert (await steps.succeed(seller.get(f"{PATH}/to-review")))["items"] == []
+    # and the team mate goes on, with whom alone the next evidence waits
+    await steps.do(mate, orders[Status.UNDER_REVIEW], "reject", {"reason": "No timer."})
+    await steps.do(cast.booster, orders[Status.UNDER_REVIEW], "submit", await steps.evidence(cast.booster))
+    name, told = (await world.told(orders[Status.UNDER_REVIEW]))[-1]
+    assert (name, mate.id in told, seller.id in told) == ("work_order.evidence_submitted", True, False)
+    await steps.do(mate, orders[Status.UNDER_REVIEW], "approve")
+
+
+async def test_who_is_no_booster_any_more_begins_nothing_and_may_finish_what_was_begun(
+    cast: Cast, world: World
+) -> None:
+    # Given a booster with an order that is assigned and one that has begun
+    booster, application_id = await appointed(world, Role.BOOSTER)
+    assigned, begun = [
+        await cast.order(status, booster=booster) for status in (Status.ASSIGNED, Status.IN_PROGRESS)
+    ]  # fmt: skip
+    # When the role is taken away
+    await revoke(world, application_id)
+    # Then the one cannot be begun, but be given to another
+    async with world.unchanged():
+        answer = await booster.post(f"{PATH}/{assigned}/start")
+        assert (answer.status_code, answer.json()["code"]) == (403, "role_required")
+    await steps.do(cast.advertiser, assigned, "assign", {"booster_id": str(cast.other_booster.id)})
+    # and the other is handed in, and paid for if it is good
+    await steps.do(booster, begun, "submit", await steps.evidence(booster))
+    await steps.do(cast.advertiser, begun, "approve")
+    assert await steps.held_by(world, booster.id) == PRICE
+
+
 async def test_only_active_boosters_other_than_the_buyer_are_assigned(cast: Cast, world: World) -> None:
     double = await steps.buyer(world)
     await world.execute(

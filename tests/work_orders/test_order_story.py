@@ -166,6 +166,34 @@ async def test_another_booster_may_be_assigned_until_the_work_has_begun(cast: Ca
         assert (late.status_code, late.json()["code"]) == (409, "illegal_transition")
 
 
+async def test_whoever_is_replaced_hears_of_it_however_many_are_assigned_at_once(cast: Cast, world: World) -> None:
+    # Given an order, and boosters of whom each is to do it
+    order_id = await cast.order(Status.PENDING)
+    boosters = [await world.person(Role.BOOSTER) for _ in range(4)]
+    # When all are assigned at once, and one of them once more
+    await asyncio.gather(
+        *(do(cast.advertiser, order_id, "assign", {"booster_id": str(booster.id)}) for booster in boosters)
+    )
+    ((last,),) = [[row["booster_id"]] for row in await world.rows("work_orders", id=UUID(order_id))]
+    await do(cast.advertiser, order_id, "assign", {"booster_id": str(last)})
+    # Then all but the last hear, once, that it was given to another, for whom it is there no more
+    told = [
+        person for name, people in await world.told(order_id) if name == "work_order.unassigned" for person in people
+    ]
+    assert sorted(told) == sorted(booster.id for booster in boosters if booster.id != last)
+    for booster in boosters:
+        answer = await booster.get(f"{PATH}/{order_id}")
+        assert answer.status_code == (200 if booster.id == last else 404)
+
+
+async def test_a_rating_is_told_to_the_advertiser_and_quietly_to_who_sees_it(cast: Cast, world: World) -> None:
+    order_id = await cast.order(Status.COMPLETED)
+    await do(cast.buyer, order_id, "rate", {"rating": 4})
+    (event,) = await world.rows("events", subject_id=UUID(order_id), name="work_order.rated")
+    heard = {row["user_id"]: row["quiet"] for row in await world.rows("notifications", event_id=event["id"])}
+    assert heard == {cast.advertiser.id: False, cast.buyer.id: True, cast.booster.id: True}
+
+
 async def test_two_reviewers_deciding_at_once_make_one_decision_and_one_payment(cast: Cast, world: World) -> None:
     for _ in range(5):
         booster = await world.person(Role.BOOSTER)

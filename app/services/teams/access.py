@@ -51,3 +51,17 @@ teams_of_actor = select(team_memberships.c.team_id).where(
     team_memberships.c.user_id == ACTOR, team_memberships.c.status == _active
 )
 """The teams that the actor is an active member of, for lists that begin with an index on the team."""
+
+colleagues = (
+    select(_advertisers.c.team_id, _advertisers.c.user_id)
+    .join(_mates, _mates.c.team_id == _advertisers.c.team_id)
+    .where(
+        _mates.c.user_id == ACTOR,
+        _mates.c.status == _active,
+        _advertisers.c.user_id != ACTOR,
+        _advertisers.c.status == _active,
+        actor_has(Role.ADVERTISER),
+    )
+    .subquery("colleagues")
+)
+"""What `is_team_mate` holds for, as teams and advertisers, for lists that begin with an index on both."""

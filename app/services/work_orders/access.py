@@ -11,10 +11,15 @@ from app.services.teams.access import is_team_mate
 
 is_buyer = work_orders.c.buyer_id == ACTOR
 is_booster = func.coalesce(work_orders.c.booster_id == ACTOR, false())
+is_advertiser = work_orders.c.advertiser_id == ACTOR
 is_admin = actor_has(Role.ADMIN)
 is_staff = actor_has(Role.ADMIN, Role.SUPPORT)
+sells = is_advertiser & actor_has(Role.ADVERTISER)
+"""Whoever has lost the role decides nothing any more about what they sold before, as their team mates do not either."""
+may_begin = actor_has(Role.BOOSTER)
+"""Whoever has lost the role begins nothing any more; what they had begun they may hand in, for others to judge."""
 manages = or_(
-    work_orders.c.advertiser_id == ACTOR,
+    sells,
     is_team_mate(work_orders.c.team_id, work_orders.c.advertiser_id),
     is_staff,
 )
@@ -22,7 +27,7 @@ manages = or_(
 has_no_stake = ~is_buyer & ~is_booster
 """Whoever buys the work or does it decides nothing about it, whatever else they are on that order."""
 may_review = manages & has_no_stake
-is_visible = or_(is_buyer, is_booster, manages)
+is_visible = or_(is_buyer, is_booster, is_advertiser, manages)
 sees_evidence = or_(is_booster, may_review)
 
 

@@ -1,4 +1,8 @@
-"""What happens to work orders."""
+"""What happens to work orders.
+
+The docstrings say who is notified. Besides, the buyer, the booster, the advertiser and whoever acted hear of everything
+quietly, whose lists show it.
+"""
 
 from typing import ClassVar
 from uuid import UUID
@@ -37,6 +41,16 @@ class Assigned(_AboutOrder):
         "hi": "“{title}” का काम आपको सौंपा गया है।",
     }
     booster_id: UUID
+
+
+class Unassigned(_AboutOrder):
+    """To the booster who was replaced before the work had begun."""
+
+    name: ClassVar = "work_order.unassigned"
+    messages: ClassVar = {
+        "en": "“{title}” was given to another booster.",
+        "hi": "“{title}” का काम किसी और बूस्टर को दे दिया गया है।",
+    }
 
 
 class Started(_AboutOrder):
@@ -144,3 +158,14 @@ class Overridden(_AboutOrder):
     earned_minor: int
     refunded_minor: int
     currency: str
+
+
+class Rated(_AboutOrder):
+    """To the advertiser."""
+
+    name: ClassVar = "work_order.rated"
+    messages: ClassVar = {
+        "en": "The buyer of “{title}” gave {rating} of 5 stars.",
+        "hi": "“{title}” के ख़रीदार ने 5 में से {rating} सितारे दिए।",
+    }
+    rating: int

@@ -1,6 +1,6 @@
 """Work orders, as a table (work-orders.md): who may move one where, what is recorded, and who hears of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -20,7 +20,9 @@ from sqlalchemy import (
     union_all,
 )
 
+from app.core.errors import RoleRequired
 from app.kernel import deadlines, evidence, subjects
+from app.kernel.events import Event
 from app.kernel.lifecycle import (
     ACTOR,
     Choice,
@@ -98,6 +100,10 @@ def _to_booster(row: Columns) -> ColumnElement[Any]:
     return row.booster_id
 
 
+def _is_replaced(row: Columns) -> ColumnElement[bool]:
+    return row.from_booster_id != row.booster_id
+
+
 def _everybody(*groups: Select[Any]) -> Select[Any]:
     """The ids of all groups, the first group first, in case there are more than may be told."""
     ranked = [select(group.subquery().c[0].label("user_id"), literal_column(str(n)).label("rank"))
@@ -110,6 +116,21 @@ def _to_parties(row: Columns) -> Select[Any]:
     return _everybody(select(row.buyer_id), select(row.booster_id), select(row.advertiser_id))
 
 
+def _to_lists(row: Columns) -> Select[Any]:
+    """Whose lists show the order, and whoever acts, on all devices."""
+    return _everybody(_to_parties(row), select(ACTOR))
+
+
+def _tell(
+    event: type[Event],
+    to: Callable[[Columns], ColumnElement[Any] | Select[Any]],
+    payload: Callable[[Columns], Mapping[str, ColumnElement[Any]]],
+    up_to: str | None = None,
+) -> Emit:
+    """Notify those of `to`, and keep everybody's lists fresh."""
+    return Emit(event, to, payload, up_to, quietly_to=_to_lists)
+
+
 def _to_parties_and_support(row: Columns) -> Select[Any]:
     return _everybody(_to_parties(row), roles.holding(Role.SUPPORT))
 
@@ -119,14 +140,20 @@ def _without_stake(people: Select[Any], row: Columns) -> Select[Any]:
     return people.where(user_id != row.buyer_id, user_id.is_distinct_from(row.booster_id))
 
 
+def _sellers(row: Columns) -> tuple[Select[Any], ...]:
+    """The advertiser, first and as long as they are one, and the team."""
+    holders = roles.holding(Role.ADVERTISER)
+    advertiser = holders.where(holders.selected_columns[0] == row.advertiser_id)
+    return advertiser, team_mates(row.team_id, row.advertiser_id)
+
+
 def _to_sellers(row: Columns) -> Select[Any]:
-    return _without_stake(_everybody(select(row.advertiser_id), team_mates(row.team_id, row.advertiser_id)), row)
+    return _without_stake(_everybody(*_sellers(row)), row)
 
 
 def _to_reviewers(row: Columns) -> Select[Any]:
     staff = [roles.holding(role) for role in (Role.SUPPORT, Role.ADMIN)]
-    team = team_mates(row.team_id, row.advertiser_id)
-    return _without_stake(_everybody(select(row.advertiser_id), team, *staff), row)
+    return _without_stake(_everybody(*_sellers(row), *staff), row)
 
 
 def _about(row: Columns) -> dict[str, ColumnElement[Any]]:
@@ -153,7 +180,7 @@ def _overriding(
         guards=[*_override_guards, *guards],
         records=["override_reason"],
         sets={"overridden_by": ACTOR, **sets},
-        emits=[Emit(events.Overridden, _to_parties, lambda row: _divided(row) | {"reason": row.override_reason})],
+        emits=[_tell(events.Overridden, _to_parties, lambda row: _divided(row) | {"reason": row.override_reason})],
         deadlines=[evidence.ERASE],
     )
 
@@ -166,7 +193,7 @@ LIFECYCLE = Lifecycle(
         Status.PENDING,
         who="a buyer, by purchase",
         emits=[
-            Emit(
+            _tell(
                 events.Created,
                 _to_sellers,
                 lambda row: _about(row) | {"price_minor": row.price_minor, "currency": row.currency},
@@ -186,8 +213,12 @@ LIFECYCLE = Lifecycle(
                 Guard(_order.buyer_id != _wanted_booster, NotABooster),
             ],
             records=["booster_id"],
+            recalls=["booster_id"],
             sets={"assigned_at": func.now()},
-            emits=[Emit(events.Assigned, _to_booster, lambda row: _about(row) | {"booster_id": row.booster_id})],
+            emits=[
+                _tell(events.Assigned, _to_booster, lambda row: _about(row) | {"booster_id": row.booster_id}),
+                Emit(events.Unassigned, lambda row: row.from_booster_id, _about, only_if=_is_replaced),
+            ],
         ),
         Transition(
             Action.START,
@@ -195,9 +226,10 @@ LIFECYCLE = Lifecycle(
             Status.IN_PROGRESS,
             who="the booster",
             allowed=_booster,
+            guards=[Guard(access.may_begin, RoleRequired)],
             sets={"started_at": func.now()},
             emits=[
-                Emit(
+                _tell(
                     events.Started,
                     lambda row: row.buyer_id,
                     lambda row: _about(row) | {"booster_id": row.booster_id},
@@ -220,7 +252,7 @@ LIFECYCLE = Lifecycle(
             },
             also=lambda row: evidence.submitted(row, subject_type="work_order"),
             emits=[
-                Emit(
+                _tell(
                     events.EvidenceSubmitted,
                     _to_reviewers,
                     lambda row: _about(row) | {"round": row.rounds_count},
@@ -235,7 +267,7 @@ LIFECYCLE = Lifecycle(
             who="a reviewer",
             allowed=_reviewer,
             sets={"reviewer_id": ACTOR},
-            emits=[Emit(events.ReviewStarted, _to_booster, _about)],
+            emits=[_tell(events.ReviewStarted, _to_booster, _about)],
         ),
         Transition(
             Action.APPROVE,
@@ -247,7 +279,7 @@ LIFECYCLE = Lifecycle(
             sets={"completed_at": func.now(), **_reviewed, **_paid_whole},
             also=lambda row: [evidence.judged(row, Verdict.APPROVED)],
             emits=[
-                Emit(
+                _tell(
                     events.Completed,
                     _to_parties,
                     lambda row: _about(row) | {"earned_minor": row.earned_minor, "currency": row.currency},
@@ -266,7 +298,7 @@ LIFECYCLE = Lifecycle(
             sets=_reviewed,
             also=lambda row: [evidence.judged(row, Verdict.REJECTED, row.rejection_reason)],
             emits=[
-                Emit(
+                _tell(
                     events.Rejected,
                     _to_booster,
                     lambda row: _about(row) | {"reason": row.rejection_reason, "category": row.rejection_category},
@@ -287,7 +319,7 @@ LIFECYCLE = Lifecycle(
             ],
             records=["cancel_reason"],
             sets=_given_back,
-            emits=[Emit(events.Cancelled, _to_parties, lambda row: _about(row) | {"reason": row.cancel_reason})],
+            emits=[_tell(events.Cancelled, _to_parties, lambda row: _about(row) | {"reason": row.cancel_reason})],
             deadlines=[evidence.ERASE],
         ),
         Transition(
@@ -299,7 +331,7 @@ LIFECYCLE = Lifecycle(
             records=["dispute_reason"],
             sets={"disputed_by": ACTOR, "disputed_from": _order.status, "resolution_notes": null()},
             emits=[
-                Emit(
+                _tell(
                     events.Disputed,
                     _to_parties_and_support,
                     lambda row: _about(row) | {"disputed_by": row.disputed_by, "reason": row.dispute_reason},
@@ -315,7 +347,7 @@ LIFECYCLE = Lifecycle(
             allowed=_deciding_staff,
             records=["resolution_notes", "earned_minor", "refunded_minor"],
             sets={"completed_at": case((_is_to_complete, func.now()), else_=null()), **_reviewed},
-            emits=[Emit(events.Resolved, _to_parties, _resolved)],
+            emits=[_tell(events.Resolved, _to_parties, _resolved)],
             deadlines=[evidence.ERASE],
         ),
         Transition(
@@ -332,7 +364,7 @@ LIFECYCLE = Lifecycle(
             allowed=_deciding_staff,
             records=["resolution_notes"],
             sets={"disputed_from": null()},
-            emits=[Emit(events.Resolved, _to_parties, _resolved)],
+            emits=[_tell(events.Resolved, _to_parties, _resolved)],
         ),
         _overriding(
             Action.OVERRIDE_COMPLETE,
@@ -356,6 +388,9 @@ LIFECYCLE = Lifecycle(
             allowed=Guard(access.is_buyer, NotTheBuyer),
             guards=[Guard(_order.rating.is_(None), AlreadyRated)],
             records=["rating"],
+            emits=[
+                _tell(events.Rated, lambda row: row.advertiser_id, lambda row: _about(row) | {"rating": row.rating})
+            ],
         ),
     ],
     visible=access.is_visible,

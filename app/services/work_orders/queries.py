@@ -1,23 +1,24 @@
 """Reading work orders, their evidence, and the queues of those who review them."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, Uuid, any_, bindparam, select, union
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, select, union
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
 from app.core.pagination import decode
 from app.kernel import evidence
-from app.kernel.lifecycle import ACTOR, constants
+from app.kernel.lifecycle import ACTOR, constant
 from app.models.users import users
 from app.models.work_orders import WorkOrderStatus, work_orders
 from app.schemas.base import Page, PageQuery, page_of
 from app.schemas.evidence import EvidenceRound
 from app.schemas.work_orders import AllWorkOrders, MyWorkOrders, WorkOrder, WorkOrderState
-from app.services.teams.access import is_team_mate, teams_of_actor
+from app.services.teams.access import colleagues
 from app.services.work_orders import access
 from app.services.work_orders.refusals import NotAReviewer
 
@@ -67,24 +68,30 @@ def _newest(query: Select[Any]) -> Select[Any]:
 
 
 _SIDES: Final[dict[str | None, ColumnElement[bool] | None]] = {
-    "buyer": work_orders.c.buyer_id == ACTOR,
+    "buyer": access.is_buyer,
     "booster": work_orders.c.booster_id == ACTOR,
-    "advertiser": work_orders.c.advertiser_id == ACTOR,
-    "team": work_orders.c.team_id.in_(teams_of_actor)
-    & is_team_mate(work_orders.c.team_id, work_orders.c.advertiser_id)
-    & (work_orders.c.advertiser_id != ACTOR),
+    "advertiser": access.is_advertiser,
     None: None,
 }
+
+
+def _of_colleagues(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """Ids of the newest orders of each colleague in each team, out of the index that begins with both: whoever reads
+    the list does not pay for orders of others who are in the team no more, nor for the own ones."""
+    ids = select(work_orders.c.id).where(
+        work_orders.c.team_id == colleagues.c.team_id, work_orders.c.advertiser_id == colleagues.c.user_id, *conditions
+    )
+    return select(_newest(ids).lateral("newest").c.id).select_from(colleagues)
 
 
 @cache
 def _listed(side: str | None, filtered: bool) -> Statement:
     """One statement for each list, with and without a status, so that each is planned for its own index."""
+    wanted = [work_orders.c.status == bindparam("status", type_=Text)] if filtered else []
+    if side == "team":
+        return Statement(_newest(_seen.where(work_orders.c.id.in_(_of_colleagues(*wanted)))))
     condition = _SIDES[side]
-    query = _seen if condition is None else _seen.where(condition)
-    if filtered:
-        query = query.where(work_orders.c.status == bindparam("status", type_=Text))
-    return Statement(_newest(query))
+    return Statement(_newest((_seen if condition is None else _seen.where(condition)).where(*wanted)))
 
 
 async def _page(
@@ -105,20 +112,16 @@ async def everybodys(session: ReadSession, actor: Actor, wanted: AllWorkOrders) 
     return await _page(session, _listed(None, wanted.status is not None), actor, wanted, wanted.status)
 
 
-def _waiting(whose: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Ids of what waits for a verdict, out of the index on owner and status."""
-    statuses = constants({WorkOrderStatus.EVIDENCE_SUBMITTED, WorkOrderStatus.UNDER_REVIEW})
-    waiting = select(work_orders.c.id).where(whose, work_orders.c.status == any_(statuses), *conditions)
-    return _newest(waiting.where(access.has_no_stake))
+def _waiting() -> Iterator[Select[Any]]:
+    """Ids of the newest of what waits for the actor's verdict: status by status, each in the order of its index."""
+    for status in (WorkOrderStatus.EVIDENCE_SUBMITTED, WorkOrderStatus.UNDER_REVIEW):
+        waits = (work_orders.c.status == constant(status), access.has_no_stake)
+        own = _newest(select(work_orders.c.id).where(access.sells, *waits)).subquery(f"own_{status}")
+        yield select(own.c.id)
+        yield _of_colleagues(*waits)
 
 
-_own_waiting = _waiting(work_orders.c.advertiser_id == ACTOR).subquery("own_waiting")
-_teams_waiting = _waiting(
-    work_orders.c.team_id.in_(teams_of_actor), is_team_mate(work_orders.c.team_id, work_orders.c.advertiser_id)
-).subquery("teams_waiting")
-_TO_REVIEW = Statement(
-    _newest(_seen.where(work_orders.c.id.in_(union(select(_own_waiting.c.id), select(_teams_waiting.c.id)))))
-)
+_TO_REVIEW = Statement(_newest(_seen.where(work_orders.c.id.in_(union(*_waiting())))))
 
 
 async def to_review(session: ReadSession, actor: Actor, wanted: PageQuery) -> Page[WorkOrder]:
