@@ -4,7 +4,7 @@ PORT ?= 8000
 PROCESSES ?= 1
 BIN := .venv/bin
 
-.PHONY: run test check browser bench clean
+.PHONY: run test check browser bench chaos clean
 
 run: .venv/run
 	@exec $(BIN)/localbazaar up --port $(PORT) --processes $(PROCESSES) --with-parent
@@ -22,6 +22,9 @@ check: .venv/dev
 # Needs Debian's packages chromium and chromium-driver besides.
 browser: .venv/dev
 	$(BIN)/pytest -q -o addopts= tests/browser
+
+chaos: .venv/dev
+	$(BIN)/python -m chaos $(CHAOS)
 
 bench: .venv/dev
 	$(BIN)/python -m bench

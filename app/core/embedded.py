@@ -55,17 +55,47 @@ _POSTGRES_SETTINGS: Mapping[str, str] = {
 _THROWAWAY_SETTINGS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 
 
-@dataclass(frozen=True)
 class EmbeddedServers:
     """Two running servers: how to reach them, and where they keep what they are told."""
 
-    database_url: str
-    redis_url: str
-    folder: Path
-    postgres_folder: Path
-    """The database files. For root they may lie outside `folder`, which then holds the link `elsewhere` to them."""
-    postgres_pid: int
-    valkey_pid: int
+    def __init__(self, folder: Path, home: "_Home", sockets: Path, starts: Sequence["_Start"]) -> None:
+        self.folder = folder
+        self.postgres_folder = home.data
+        """The database files. For root they may lie outside `folder`, which then holds `elsewhere`, a link to them."""
+        # The port names the socket; said here so that a PGPORT in the environment cannot lead elsewhere.
+        port = _POSTGRES_SETTINGS["port"]
+        self.database_url = f"postgresql+asyncpg://postgres@/localbazaar?host={sockets}&port={port}"
+        self.redis_url = f"unix://{sockets}/valkey.sock"
+        self._starts = starts
+        self._running: list[_Server] = []
+
+    @property
+    def valkey_pid(self) -> int:
+        return self._running[0].process.pid
+
+    @property
+    def postgres_pid(self) -> int:
+        return self._running[1].process.pid
+
+    def start(self) -> None:
+        """Start both; ready when this returns."""
+        for start in self._starts:
+            self._running.append(start())
+        _await_ready(self._running)
+
+    def crash(self, name: str) -> None:
+        """SIGKILL to "PostgreSQL" or "Valkey", then start it again on the same data: for whoever tests what happens."""
+        (index,) = (index for index, server in enumerate(self._running) if server.name == name)
+        victim = self._running[index]
+        victim.process.kill()
+        victim.process.wait()
+        _await_end_of_all_in({victim.works_in}, self.folder)
+        self._running[index] = self._starts[index]()
+        _await_ready(self._running)
+
+    def stop(self) -> None:
+        """Stop both in the gentle way; kill what does not follow."""
+        _stop(self._running)
 
 
 @contextmanager
@@ -84,26 +114,24 @@ def embedded_servers(
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    servers: list[_Server] = []
     with ExitStack() as stack:
         stack.enter_context(_sole_use(folder))
         home = _home_for(folder)
-        _await_predecessors(folder, home)
+        _await_end_of_all_in({home.data, home.unfinished_data, folder / "valkey"}, folder)
         sockets = stack.enter_context(_socket_folder(home))
-        stack.callback(_stop, servers)
-        servers.append(valkey := _start_valkey(folder, sockets, durable=durable))
         settings = {**_POSTGRES_SETTINGS, **({} if durable else _THROWAWAY_SETTINGS), **postgres_settings}
-        servers.append(postgres := _start_postgres(folder, home, sockets, settings))
-        _await_ready(servers)
-        yield EmbeddedServers(
-            # The port names the socket; said here so that a PGPORT in the environment cannot lead elsewhere.
-            database_url=f"postgresql+asyncpg://postgres@/localbazaar?host={sockets}&port={settings['port']}",
-            redis_url=f"unix://{sockets}/valkey.sock",
-            folder=folder,
-            postgres_folder=home.data,
-            postgres_pid=postgres.process.pid,
-            valkey_pid=valkey.process.pid,
+        servers = EmbeddedServers(
+            folder,
+            home,
+            sockets,
+            [
+                lambda: _start_valkey(folder, sockets, durable=durable),
+                lambda: _start_postgres(folder, home, sockets, settings),
+            ],
         )
+        stack.callback(servers.stop)
+        servers.start()
+        yield servers
 
 
 @dataclass(frozen=True)
@@ -111,8 +139,12 @@ class _Server:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    works_in: Path
     stop_signal: signal.Signals
     is_ready: Callable[[], bool]
+
+
+_Start = Callable[[], _Server]
 
 
 class _Home(NamedTuple):
@@ -139,7 +171,7 @@ def _start_valkey(folder: Path, sockets: Path, *, durable: bool) -> _Server:
     storage = ["--dir", str(data), "--save", "", "--appendonly", "yes" if durable else "no"]
     with _fresh_log(log) as output:
         process = spawn([server, *sockets_only, *storage], on_parent_death=signal.SIGTERM, cwd=data, output=output)
-    return _Server("Valkey", process, log, signal.SIGTERM, lambda: _answers_ping(address))
+    return _Server("Valkey", process, log, data, signal.SIGTERM, lambda: _answers_ping(address))
 
 
 def _start_postgres(folder: Path, home: _Home, sockets: Path, settings: Mapping[str, str]) -> _Server:
@@ -157,7 +189,7 @@ def _start_postgres(folder: Path, home: _Home, sockets: Path, settings: Mapping[
             cwd=home.data,
             output=output,
         )
-    return _Server("PostgreSQL", process, log, signal.SIGINT, lambda: _says_ready(home.data, process.pid))
+    return _Server("PostgreSQL", process, log, home.data, signal.SIGINT, lambda: _says_ready(home.data, process.pid))
 
 
 def _await_ready(servers: Sequence[_Server]) -> None:
@@ -274,13 +306,12 @@ def _sole_use(folder: Path) -> Iterator[None]:
         yield
 
 
-def _await_predecessors(folder: Path, home: _Home) -> None:
-    """Let the servers of a killed process finish stopping, then clear away what would make a new one refuse.
+def _await_end_of_all_in(folders: Collection[Path], folder: Path) -> None:
+    """Let killed servers that worked in these folders finish stopping, then clear away what would stop a new one.
 
     Raises EmbeddedServerError if one of them still runs after 10 seconds. Without /proc PostgreSQL's own check of its
     pid file has to do.
     """
-    folders = {home.data, home.unfinished_data, folder / "valkey"}
     deadline = time.monotonic() + _LINGER_SECONDS
     while pid := _server_working_in(folders):
         if time.monotonic() > deadline:
@@ -289,7 +320,8 @@ def _await_predecessors(folder: Path, home: _Home) -> None:
     if sys.platform == "linux":
         # No server is left, so the pid in this file is a dead one's, or by now some stranger's: PostgreSQL would take
         # a stranger of the same user for itself and refuse to start.
-        (home.data / "postmaster.pid").unlink(missing_ok=True)
+        for each in folders:
+            (each / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _server_working_in(folders: Collection[Path]) -> int | None:

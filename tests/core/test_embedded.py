@@ -116,6 +116,21 @@ def test_a_second_start_finds_what_was_committed(folder: Path) -> None:
         assert valkey.get("words") == b"kept"
 
 
+@pytest.mark.parametrize("name", ["PostgreSQL", "Valkey"])
+def test_a_server_that_was_killed_comes_back_with_what_was_committed(folder: Path, name: str) -> None:
+    with embedded_servers(folder) as servers, redis.Redis.from_url(servers.redis_url) as valkey:
+        query(servers, "CREATE TABLE notes AS SELECT 'kept' AS words")
+        valkey.set("words", "kept")
+        before = (servers.postgres_pid, servers.valkey_pid)
+        servers.crash(name)
+        killed = before[0] if name == "PostgreSQL" else before[1]
+        with pytest.raises(ProcessLookupError):
+            os.kill(killed, 0)
+        assert len({servers.postgres_pid, servers.valkey_pid} & set(before)) == 1
+        assert query(servers, "SELECT words FROM notes") == "kept"
+        assert valkey.get("words") == b"kept"
+
+
 def test_throwaway_servers_skip_the_disk_but_commit_alike(folder: Path) -> None:
     with embedded_servers(folder, durable=False, postgres_settings={"max_connections": "20"}) as servers:
         assert query(servers, "SHOW fsync") == "off"

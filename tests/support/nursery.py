@@ -21,6 +21,7 @@ from app.core.config import settings
 from app.core.processes import die_with_parent, spawn
 from app.jobs import worker
 from app.serve import serve
+from chaos.skew import skew
 
 _ROOT = Path(__file__).parents[2]
 
@@ -31,13 +32,17 @@ class Nursery:
     def __init__(self, orders: socket.socket, folder: Path) -> None:
         self._lines, self._folder = orders.makefile("rw"), folder
 
-    async def serve(self, port: int, environment: Mapping[str, str], *, shared: bool = False) -> int:
+    async def serve(
+        self, port: int, environment: Mapping[str, str], *, shared: bool = False, skew_seconds: float = 0
+    ) -> int:
         """A server process on this port of the loopback, not ready yet; its pid.
 
         A `shared` port stays open for as long as the nursery: whichever process is there takes the next connection.
+        The clock of the process is so many seconds ahead.
         """
+        log = str(self._folder / "server.log")
         return await self._start(
-            port=port, shared=shared, log=str(self._folder / "server.log"), environment=dict(environment)
+            port=port, shared=shared, skew_seconds=skew_seconds, log=log, environment=dict(environment)
         )
 
     async def work(self, environment: Mapping[str, str]) -> int:
@@ -88,6 +93,8 @@ def _become(wanted: Mapping[str, Any]) -> NoReturn:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         os.environ.update(wanted["environment"])
+        if wanted.get("skew_seconds"):
+            skew(wanted["skew_seconds"])
         if "port" in wanted:
             listening = _shared.get(wanted["port"]) if wanted["shared"] else None
             serve("127.0.0.1", wanted["port"], None if listening is None else listening.fileno())

@@ -126,6 +126,12 @@ class PostgresProxy:
         for connection in tuple(self._connections):
             connection.abort()
 
+    async def end(self) -> None:
+        """Reset all connections, and return when none is left."""
+        while self._connections:
+            self.cut()
+            await asyncio.sleep(0)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the process, until either side ends it."""
         try:
@@ -141,8 +147,8 @@ class PostgresProxy:
                 way.cancel()
             # Whatever ends a connection here, the database rolls back what was open on it.
             connection.abort()
-            self._connections.discard(connection)
             await asyncio.gather(*ways, return_exceptions=True)
+            self._connections.discard(connection)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host = self._database.query.get("host") or self._database.host or "127.0.0.1"
@@ -239,5 +245,5 @@ async def proxy(database_url: str) -> AsyncIterator[tuple[PostgresProxy, str]]:
             yield proxying, own.render_as_string(hide_password=False)
         finally:
             server.close()
-            proxying.cut()
+            await proxying.end()
             await server.wait_closed()
