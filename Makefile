@@ -4,7 +4,7 @@ PORT ?= 8000
 PROCESSES ?= 1
 BIN := .venv/bin
 
-.PHONY: run test check browser bench chaos clean
+.PHONY: run test check browser bench bench-growth chaos clean
 
 run: .venv/run
 	@exec $(BIN)/localbazaar up --port $(PORT) --processes $(PROCESSES) --with-parent
@@ -28,6 +28,9 @@ chaos: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python -m bench
+
+bench-growth: .venv/dev
+	$(BIN)/python -m bench growth
 
 .venv/run: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -78,10 +78,11 @@ def create_app(configured: Settings | None = None) -> FastAPI:
     # not each noun's list twice. Matching was a third of a read's cost.
     for module in (
         service_requests,
+        work_orders,
+        chats,
         me,
         notifications,
         auth,
-        chats,
         files,
         catalogue,
         providers,
@@ -94,7 +95,6 @@ def create_app(configured: Settings | None = None) -> FastAPI:
         event_log,
         webhook_endpoints,
         api_keys,
-        work_orders,
         staff,
         system,
         aliases,

@@ -40,6 +40,11 @@ class Outcome(NamedTuple):
     def done(self) -> int:
         return len(self.latencies)
 
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.done / self.seconds
+
 
 class Load:
     """The process. It ends with this one, or with the block."""
@@ -52,6 +57,11 @@ class Load:
     def __enter__(self) -> Self:
         self._process.start()
         return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()

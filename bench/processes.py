@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,24 @@ def tie(pid: int, core: int | None) -> None:
                 os.sched_setaffinity(each, {core})
 
 
+@contextmanager
+def tie_to_all(*pids: int) -> Iterator[None]:
+    """Let these processes, and their children, run on every core until the block ends."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = {each: os.sched_getaffinity(each) for pid in pids for each in (pid, *children(pid))}
+    for each in before:
+        os.sched_setaffinity(each, os.sched_getaffinity(0))
+    try:
+        yield
+    finally:
+        for pid in pids:
+            for each in (pid, *children(pid)):
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(each, before[pid])
+
+
 def children(pid: int) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -68,38 +86,51 @@ def used_since(before: dict[int, float]) -> float:
 
 @dataclass(frozen=True)
 class Server:
-    process: "subprocess.Popen[bytes]"
+    processes: Sequence["subprocess.Popen[bytes]"]
     port: int
     start_seconds: float
 
     @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self.processes]
+
+    @property
     def resident_mb(self) -> float | None:
-        """Memory in use, in MB; None where /proc does not tell."""
+        """Memory in use by the first process, in MB; None where /proc does not tell."""
         with suppress(OSError):
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+            pages = int(Path(f"/proc/{self.pids[0]}/statm").read_text().split()[1])
             return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         return None
 
 
 @contextmanager
-def serving(module: str, *options: str, core: int | None) -> Iterator[Server]:
-    """`python -m module … <number of a listening socket>` until the block ends."""
+def serving(
+    module: str, *options: str, core: int | None, processes: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """`python -m module … <number of a listening socket>` until the block ends; several accept from one socket."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         port = listening.getsockname()[1]
         begun = time.perf_counter()
         argv = [sys.executable, "-m", module, *options, str(listening.fileno())]
-        process = spawn(argv, on_parent_death=signal.SIGTERM, cwd=ROOT, pass_fds=[listening.fileno()])
-        tie(process.pid, core)
+        told = os.environ | (environment or {})
+        started = [
+            spawn(argv, on_parent_death=signal.SIGTERM, cwd=ROOT, pass_fds=[listening.fileno()], env=told)
+            for _ in range(processes)
+        ]
+        for process in started:
+            tie(process.pid, core)
         try:
-            _await_health(process, port)
-            yield Server(process, port, time.perf_counter() - begun)
+            _await_health(started[0], port)
+            yield Server(started, port, time.perf_counter() - begun)
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            for process in started:
+                process.terminate()
+            for process in started:
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def _await_health(process: "subprocess.Popen[bytes]", port: int) -> None:

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.alone import Alone
-from bench.compare import CONNECTIONS, Comparison, Measured, percentile
+from bench.compare import CONNECTIONS, CROWD, Comparison, Measured, percentile
+from bench.growth import Grown, Growth
 from bench.posting import CLIENTS, Posting
 from bench.sockets import SOCKETS, Latency, Sockets
+from bench.workers import Workers
 
 _LATEST: Final = Path(__file__).with_name("latest.json")
 _PACKAGES: Final = ("localbazaar", "fastapi", "starlette", "uvicorn", "uvloop", "pydantic", "sqlalchemy", "asyncpg")
@@ -39,33 +41,41 @@ class Found(NamedTuple):
     server: Server
     comparisons: Sequence[Comparison]
     alone: Sequence[Alone]
+    workers: Sequence[Workers]
     sockets: Sockets
     posting: Posting | None = None
-    """Measured last: it leaves a ledger behind that is much larger than the world's."""
+    """Measured last of what has the world: it leaves a ledger behind that is much larger."""
+    growth: Growth | None = None
 
     @property
     def failures(self) -> list[str]:
-        sides = [(c.endpoint, side) for c in self.comparisons for side in (c.product, c.limit)]
-        every = [*((name, side.failures) for name, side in sides), *((a.path, a.failures) for a in self.alone)]
+        sides = [(c.flow, side) for c in self.comparisons for side in (c.product, c.limit)]
+        every = [
+            *((name, side.failures) for name, side in sides),
+            *((a.path, a.failures) for a in self.alone),
+            *((f"two workers, {w.flow}", w.failures) for w in self.workers),
+        ]
         refused = [f"{name}: {count} × {what}" for name, failures in every for what, count in failures.items()]
-        return refused + self.sockets.failures
+        return refused + self.sockets.failures + (self.growth.failures if self.growth else [])
 
 
 def show(found: Found, console: Console) -> None:
     table = Table(title=f"One process on one core, {CONNECTIONS} connections; times in ms, µs are of processor time")
     for heading in (
-        "", "product req/s", "limit req/s", "ratio", "lowest–highest", "p50", "p99", "p50 alone", "p99 alone",
-        "µs product", "µs limit", "ratio of µs", "µs database", "limit p99",
+        "", "product req/s", "limit req/s", "ratio", "lowest–highest", "alone", f"at {CROWD}", "p50", "p99",
+        "p50 alone", "p99 alone", "µs product", "µs limit", "ratio of µs", "µs database", "limit p99",
     ):  # fmt: skip
         table.add_column(heading, justify="right" if heading else "left")
     for comparison in found.comparisons:
         ours, theirs = comparison.product, comparison.limit
         table.add_row(
-            comparison.endpoint,
+            comparison.flow,
             f"{ours.rate:,.0f}",
             f"{theirs.rate:,.0f}",
             f"[bold]{median(comparison.ratios):.2f}",
             f"{min(comparison.ratios):.2f}–{max(comparison.ratios):.2f}",
+            f"{comparison.ratio_alone:.2f}",
+            "" if comparison.ratio_crowded is None else f"{comparison.ratio_crowded:.2f}",
             *(_ms(ours.percentile(p)) for p in (50, 99)),
             *(_ms(percentile(ours.alone, p)) for p in (50, 99)),
             *(f"{_micros(side.server_seconds, side):.0f}" for side in (ours, theirs)),
@@ -81,9 +91,12 @@ def show(found: Found, console: Console) -> None:
         colour = "[red]" if path.p50 > _SLOW_MS else ""
         table.add_row(path.path, str(path.count), f"{colour}{path.p50:.1f}", f"{path.p99:.1f}")
     console.print(table)
+    show_workers(found.workers, console)
     show_sockets(found.sockets, console)
     if found.posting is not None:
         show_posting(found.posting, console)
+    if found.growth is not None:
+        show_growth(found.growth, console)
     server = found.server
     memory = ", ".join(f"{mb:.0f} MB {when}" for mb, when in zip(server[1:], ("idle", "after load"), strict=True) if mb)
     console.print(f"The server answers {server.start_seconds:.2f} s after its start. Memory: {memory or 'unknown'}.")
@@ -103,6 +116,34 @@ def show_posting(found: Posting, console: Console) -> None:
     )
 
 
+def show_workers(found: Sequence[Workers], console: Console) -> None:
+    for each in found:
+        spent = median(share.processor_seconds for share in each.two) * 1e6
+        console.print(
+            f"Two workers, {each.flow}: {median(share.rate for share in each.two):,.0f}/s, one:"
+            f" {median(share.rate for share in each.one):,.0f}/s. Ratio [bold]{median(each.ratios):.2f}[/bold]"
+            f" ({min(each.ratios):.2f}–{max(each.ratios):.2f}); {each.cores} cores for servers, database and load"
+            f" generator, {spent:.0f} µs of them each, allow at most {each.bound:.2f}."
+        )
+
+
+def show_growth(found: Growth, console: Console) -> None:
+    table = Table(title=f"Growth: {found.large_rows:,} rows beside {found.small_rows:,}; µs are of all processes")
+    for heading in ("", "µs few", "µs many", "ratio", "p50 few ms", "p50 many ms", "ratio of p50", "lowest–highest"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for path in found.paths:
+        few, many = (median(each.processor_seconds for each in side) * 1e6 for side in (path.small, path.large))
+        table.add_row(
+            path.path, f"{few:.0f}", f"{many:.0f}", f"[bold]{path.ratio:.2f}",
+            *(f"{median(each.p50 for each in side) * 1000:.2f}" for side in (path.small, path.large)),
+            f"{path.latency_ratio:.2f}", f"{min(path.latency_ratios):.2f}–{max(path.latency_ratios):.2f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"Filled in {found.filling_seconds:.0f} s.")
+    for failure in found.failures:
+        console.print(f"[red]{failure}", highlight=False)
+
+
 def write(found: Found) -> None:
     """Figures, versions, date, number of cores: nothing that tells whose machine it was."""
     document = {
@@ -114,16 +155,66 @@ def write(found: Found) -> None:
             **{name: version(name) for name in _PACKAGES},
         },
         "connections": CONNECTIONS,
+        "crowd": CROWD,
         "server": {name: _rounded(value) for name, value in found.server._asdict().items()},
-        "endpoints": {c.endpoint: _compared(c) for c in found.comparisons},
+        "endpoints": {c.flow: _compared(c) for c in found.comparisons},
         "one_connection": {
             a.path: {"requests": a.count, "p50_ms": _rounded(a.p50), "p99_ms": _rounded(a.p99)} for a in found.alone
         },
+        "two_workers": workers(found.workers),
         "sockets": sockets(found.sockets),
         "post_to_the_ledger": found.posting and posting(found.posting),
+        "growth": found.growth and growth(found.growth),
         "failures": found.failures,
     }  # fmt: skip
     _LATEST.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read() -> dict[str, Any]:
+    """What was found last."""
+    document: dict[str, Any] = json.loads(_LATEST.read_text("utf-8"))
+    return document
+
+
+def workers(found: Sequence[Workers]) -> dict[str, Any]:
+    return {
+        each.flow: {
+            "ratio": _rounded(median(each.ratios)),
+            "ratios": [_rounded(ratio) for ratio in each.ratios],
+            "cores": each.cores,
+            "cores_allow": _rounded(each.bound),
+            "one_per_second": round(median(share.rate for share in each.one)),
+            "two_per_second": round(median(share.rate for share in each.two)),
+            "microseconds_of_all_processes": round(median(share.processor_seconds for share in each.two) * 1e6),
+        }
+        for each in found
+    }
+
+
+def growth(found: Growth) -> dict[str, Any]:
+    return {
+        "rows": [found.small_rows, found.large_rows],
+        "filling_seconds": round(found.filling_seconds),
+        "paths": {path.path: _grown(path) for path in found.paths},
+    }
+
+
+def _grown(path: Grown) -> dict[str, Any]:
+    few, many = (
+        {
+            "p50_ms": _rounded(median(each.p50 for each in side) * 1000),
+            "microseconds": round(median(each.processor_seconds for each in side) * 1e6),
+        }
+        for side in (path.small, path.large)
+    )
+    ratios = [_rounded(ratio) for ratio in path.latency_ratios]
+    return {
+        "ratio_of_processor_time": _rounded(path.ratio),
+        "ratio_of_p50": _rounded(path.latency_ratio),
+        "ratios_of_p50": ratios,
+        "few": few,
+        "many": many,
+    }
 
 
 def posting(found: Posting) -> dict[str, Any]:
@@ -182,7 +273,7 @@ def _measured(latency: Latency) -> dict[str, Any]:
 
 def write_part(name: str, part: dict[str, Any]) -> None:
     """This part alone, into what was found before."""
-    document = json.loads(_LATEST.read_text("utf-8")) | {name: part}
+    document = read() | {name: part}
     _LATEST.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -191,6 +282,8 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
         "ratio": _rounded(median(comparison.ratios)),
         "ratio_of_processor_time": _rounded(_work_ratio(comparison)),
         "ratios": [_rounded(ratio) for ratio in comparison.ratios],
+        "ratio_alone": _rounded(comparison.ratio_alone),
+        "ratio_crowded": _rounded(comparison.ratio_crowded),
         "product": _side(comparison.product),
         "limit": _side(comparison.limit),
     }
@@ -204,6 +297,8 @@ def _side(side: Measured) -> dict[str, Any]:
         "p99_ms": _rounded(side.percentile(99) * 1000),
         "one_connection_p50_ms": _rounded(percentile(side.alone, 50) * 1000),
         "one_connection_p99_ms": _rounded(percentile(side.alone, 99) * 1000),
+        "crowd_per_second": side.crowded and round(side.crowded.rate),
+        "crowd_p99_ms": side.crowded and _rounded(percentile(side.crowded.latencies, 99) * 1000),
         "server_microseconds": round(_micros(side.server_seconds, side)),
         "database_microseconds": round(_micros(side.database_seconds, side)),
     }

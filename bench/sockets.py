@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 from pydantic_core import from_json
 
 from app.core.embedded import EmbeddedServers
-from bench.compare import CONNECTIONS, ENDPOINTS, percentile
+from bench.compare import CONNECTIONS, percentile
 from bench.crowd import Crowd, Delivery, Pen
+from bench.flows import COMPLETE
 from bench.load import Job, Load
 from bench.processes import Cores, Server, children, processor_seconds, serving, used_since
 from bench.stage import token
@@ -105,7 +106,7 @@ class Stage(NamedTuple):
 
     def spent(self) -> tuple[dict[int, float], dict[int, float]]:
         """Processor time of the server and of the database so far."""
-        return processor_seconds([self.server.process.pid]), processor_seconds(children(self.database.postgres_pid))
+        return processor_seconds(self.server.pids), processor_seconds(children(self.database.postgres_pid))
 
 
 async def measure_sockets(database: EmbeddedServers, world: World, cores: Cores) -> Sockets:
@@ -131,7 +132,7 @@ async def measure_sockets(database: EmbeddedServers, world: World, cores: Cores)
 def _broadcast(bare: Server, crowd: Crowd, people: Sequence[Person]) -> FanOut:
     """The same burst from memory."""
     crowd.join(bare.port, [token(person, "customer") for person in people])
-    before, begun = processor_seconds([bare.process.pid]), time.time()
+    before, begun = processor_seconds(bare.pids), time.time()
     taking = crowd.take(_BURST * len(people), _PATIENCE_SECONDS)
     line = HTTPConnection("127.0.0.1", bare.port)
     line.request("GET", f"/{_BURST}")
@@ -176,10 +177,10 @@ def _deliver(stage: Stage, groups: Sequence[Sequence[Person]], per_second: float
 
 async def _accept(stage: Stage, load: Load) -> Latency:
     """Sockets of those whose leads are completed; the events are the product's own."""
-    world, complete = stage.world, ENDPOINTS[-1]
+    world = stage.world
     customers, providers = world.crowd[: _ACCEPTING // 2], world.distant[: _ACCEPTING // 2]
     stage.crowd.join(stage.server.port, [token(person, "customer") for person in (*customers, *providers)])
-    requests = [complete.product(made, world) for made in await world.bought(customers, providers, _FRESH)]
+    requests = [COMPLETE.product(world, made) for made in await world.bought(customers, providers, _FRESH)]
     last = await world.connection.fetchval(_LAST)
     taking = stage.crowd.take(10**9, _ACCEPT_SECONDS + 2)
     begun = time.time()

@@ -98,7 +98,7 @@ WITH wanted AS MATERIALIZED (
 SELECT id, customer_id, buyers[1] AS provider_id, proof_id FROM wanted ORDER BY n
 """
 # Told to some of these people in turn, as if long ago: the feeds of a town are full.
-_TOLD: Final = """
+TOLD: Final = """
 WITH told AS (
     INSERT INTO events (id, name, subject_type, subject_id, payload)
     SELECT uuidv7(), 'service_request.sent_back', 'service_request', uuidv7(),
@@ -180,8 +180,11 @@ class World:
         await self.connection.execute("CHECKPOINT")
 
 
-async def make_world(settings: Settings) -> World:
-    """The region, its people and their history, in a migrated database that is otherwise empty."""
+async def make_world(settings: Settings, history: int = _HISTORY, own: int = _OWN) -> World:
+    """The region, its people and their history, in a migrated database that is otherwise empty.
+
+    `history` counts the requests of the crowd, `own` those of each of the customers.
+    """
     connection: Any = await connect(settings)
     async with open_platform(settings) as platform:
         region_id = await _region(platform)
@@ -201,9 +204,9 @@ async def make_world(settings: Settings) -> World:
     crowd = [person.id for person in others]
     for status, share in (("PENDING", 0.1), ("PURCHASED", 0.1), ("COMPLETED", 0.1), ("APPROVED", 0.7)):
         buyers = 0 if status == "PENDING" else BUYERS
-        await world.add(crowd, ids[BUYING:], int(_HISTORY * share), status, buyers, _WIDE)
-    await connection.execute(_TOLD, crowd, _HISTORY, BUYERS)
-    readable = await world.requests(CUSTOMERS * _OWN, status="APPROVED")
+        await world.add(crowd, ids[BUYING:], int(history * share), status, buyers, _WIDE)
+    await connection.execute(TOLD, crowd, history, BUYERS)
+    readable = await world.requests(CUSTOMERS * own, status="APPROVED")
     await world.settle()
     return World(*town, readable)
 
@@ -219,5 +222,5 @@ async def _pay_in(platform: Platform, world: World) -> None:
     who = Register(name="Admin", email="admin@bench.localbazaar.in", phone="+919999999999", password="nobody signs in")
     async with platform.database.write() as session:
         admin = Actor(await accounts.create_verified(session, who, "nobody signs in"), frozenset({Role.ADMIN}))
-        for provider in world.providers:
-            await wallets.top_up(session, admin, provider.id, TopUp(amount_minor=_FUNDS_MINOR, reason="for the bench"))
+        for person in (*world.customers, *world.providers):
+            await wallets.top_up(session, admin, person.id, TopUp(amount_minor=_FUNDS_MINOR, reason="for the bench"))

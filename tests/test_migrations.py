@@ -6,11 +6,13 @@ from unittest.mock import patch
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import column, select, table
 from sqlalchemy.engine import make_url
 
 from app.core.config import Settings, settings
 from app.core.database import Statement, connect
+from app.kernel.health import older_migrations
 from app.kernel.platform import open_platform
 from app.migrate import alembic_config, migrate
 
@@ -60,3 +62,12 @@ def test_downgrade_leaves_nothing_of_ours_behind(empty: Settings) -> None:
     left = {name for name in asyncio.run(_tables(empty)) if not name.startswith("pgqueuer")}
     assert left == {"alembic_version"}
     migrate(empty)
+
+
+def test_a_server_knows_every_migration_before_the_newest() -> None:
+    # When a server reads off the files which revisions are older than its own
+    found = older_migrations()
+    # Then they are those that the library knows
+    scripts = ScriptDirectory.from_config(alembic_config())
+    revisions = {script.revision for script in scripts.walk_revisions()}
+    assert found == revisions - {scripts.get_current_head()} | {None}

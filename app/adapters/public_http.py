@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
@@ -135,7 +136,12 @@ class PublicHttp:
         self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
         self._resolve = resolve or self._look_up
         self._connect = connect or _connect
-        self._tls = tls or httpcore.default_ssl_context()
+        self._given_tls = tls
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made when it is first needed: a server, which never calls anybody, does without the certificates of all."""
+        return self._given_tls or httpcore.default_ssl_context()
 
     def target(self, url: str) -> Target:
         """The address in its parts, its name in lower case and ASCII; `UrlRefused` for what no call will be made to."""

@@ -26,6 +26,12 @@ class Window:
     reset_seconds: int
 
 
+class _Shared(RedisStorage):
+    """The library loads every client that it knows and finds installed, each a few megabytes; this one is used."""
+
+    DEPENDENCIES = {"redis": RedisStorage.DEPENDENCIES["redis"]}
+
+
 class Limits:
     def __init__(self, settings: Settings) -> None:
         self._pool = BlockingConnectionPool.from_url(
@@ -33,7 +39,7 @@ class Limits:
         )
         # The pool knows the address. Given it instead, the library would take unix:// for a server of another make,
         # whose client it loads, and whose exceptions are not caught below.
-        shared = RedisStorage(
+        shared = _Shared(
             "async+redis://",
             implementation="redispy",
             connection_pool=self._pool,  # type: ignore[arg-type]  # it is passed on to the client
