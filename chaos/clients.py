@@ -46,11 +46,19 @@ class Operation:
     deed: Deed
     actor_id: UUID
     began: float
+    keyed: bool
+    """However often it was sent, it may happen once."""
     lost: int = 0
     """Attempts without an answer."""
     outcome: Outcome = Outcome.UNKNOWN
     status: int = 0
     body: Any = None
+
+    @property
+    def at_most(self) -> int:
+        """How often it may have happened."""
+        sent = self.lost + (self.outcome is Outcome.DONE)
+        return min(1, sent) if self.keyed else sent
 
     @property
     def subject_id(self) -> UUID | None:
@@ -98,7 +106,7 @@ class Clients:
 
     async def do(self, person: Person, deed: Deed, path: str, json: Any = None, *, keyed: bool = False) -> Operation:
         """A POST that counts. `keyed` ones carry an Idempotency-Key, and are now and then sent once more at the end."""
-        operation = Operation(deed, person.id, time.time())
+        operation = Operation(deed, person.id, time.time(), keyed)
         self.history.operations.append(operation)
         headers = {"Idempotency-Key": secrets.token_hex(12)} if keyed else {}
         answer, operation.lost = await self._insist(person, "POST", path, json=json, headers=headers)

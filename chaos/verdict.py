@@ -106,7 +106,7 @@ def _not_kept(operations: Sequence[Operation], trail: Sequence[Row]) -> list[str
         deed = operation.deed
         key = (deed.subject_type, deed.action, operation.actor_id, deed.subject_id)
         least[key] += operation.outcome is Outcome.DONE
-        most[key] += max(operation.lost, operation.outcome is Outcome.DONE)
+        most[key] += operation.at_most
         if deed.subject_id is None and operation.outcome is Outcome.DONE:
             created.append(operation.subject_id)
     found = [

@@ -46,7 +46,8 @@ class TopUps(Flow):
         page = urlsplit(opened.json()["checkout_url"]).path
         choice = rng.choice(("pay", "pay", "pay", "decline", "abandon"))
         answer = await self.clients.post(None, f"{page}/{choice}")
-        if choice == "pay" and answer is not None and answer.is_redirect:
+        # If it was too late, the way leads to the page again, not back to where the payer came from.
+        if choice == "pay" and answer is not None and answer.is_redirect and "://" in answer.headers["location"]:
             self._paid.add(payment_id)
 
     async def broken_promises(self) -> list[str]:

@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from app.adapters.messages import sent_messages
 from app.core.database import Statement
-from app.jobs import relay
 from app.kernel.events import EVERYWHERE, PUSHED, Channel, Event, declared, emit, entitle, title
 from app.kernel.platform import Platform
 from app.services.notifications import delivery
 from tests.notifications.conftest import PREFERENCES, Pushing
+from tests.support.relayed import relay_everything
 from tests.support.world import Person, World
 
 entitle("test_post", en="Post", hi="डाक")
@@ -99,8 +99,7 @@ async def tell(platform: Platform, event: Event, *people: Person, quietly_to: tu
 
 async def ways(platform: Platform, world: World) -> dict[UUID, Counter[str]]:
     """What is relayed now: how often by which way to whom; and nothing is left of it."""
-    while await relay.relay_batch(platform):
-        pass
+    await relay_everything(platform)
     async with platform.database.read() as session:
         rows = await session.all(_QUEUED)
     await world.execute("DELETE FROM pgqueuer")

@@ -42,7 +42,7 @@ async def verdict_on(platform: Platform, subject_id: str | UUID, history: Histor
 
 def told(person: Person, action: str, subject_id: str | None, outcome: Outcome, *, lost: int = 0) -> History:
     deed = Deed("service_request", action, UUID(subject_id) if subject_id else None)
-    operation = Operation(deed, person.id, time.time(), lost, outcome)
+    operation = Operation(deed, person.id, time.time(), False, lost, outcome)
     operation.body = {"id": subject_id or str(uuid7())}
     return History([operation])
 

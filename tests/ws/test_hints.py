@@ -197,8 +197,10 @@ async def test_while_valkey_is_away_a_topic_works_within_a_process_and_then_acro
         sockets = (customers, nears, fars)
         for socket in sockets:
             await socket.send(json.dumps({"op": "subscribe", "topic": topic}))
-        for socket in sockets:
-            await until_online(socket, everybody)
+        # Those who compete do not see each other.
+        seen = (everybody, *(sorted((str(customer.id), str(person.id))) for person in (near, far)))
+        for socket, users in zip(sockets, seen, strict=True):
+            await until_online(socket, users)
         typing = json.dumps({"op": "typing", "topic": topic})
         # When Valkey stops
         valkey.stop()

@@ -1,9 +1,8 @@
 """Opening payments: created in a transaction, then the provider is asked outside of any (money.md)."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import Text, bindparam, or_, select
+from sqlalchemy import Double, Text, bindparam, cast, func, or_, select
 
 from app.adapters.payments.port import Order, ProviderRefused
 from app.core.actor import CLOCK, Actor
@@ -44,8 +43,12 @@ class CheckoutRefused(Conflict):
     code, title = "checkout_refused", "The payment provider does not take this payment."
 
 
+# Its age by the database's clock: a server whose own is wrong would open checkouts that are over at once.
+_age = cast(func.extract("epoch", func.now() - payments.c.created_at), Double).label("age_seconds")
 _OWN = Statement(
-    select(*payments.c).where(payments.c.id == bindparam("payment_id"), payments.c.payer_id == bindparam("payer_id"))
+    select(*payments.c, _age).where(
+        payments.c.id == bindparam("payment_id"), payments.c.payer_id == bindparam("payer_id")
+    )
 )
 _MINE = Statement(
     select(*payments.c)
@@ -146,14 +149,13 @@ async def open_checkout(platform: Platform, actor: Actor, payment_id: UUID) -> P
 
 
 def _order(row: Row) -> Order:
-    age = (datetime.now(UTC) - row["created_at"]).total_seconds()
     return Order(
         payment_id=row["id"],
         amount_minor=row["amount_minor"],
         currency=row["currency"],
         description="LocalBazaar wallet" if row["purpose"] == PaymentPurpose.TOP_UP else "LocalBazaar lead",
         return_url=row["return_url"],
-        expires_in_seconds=max(1, int(settings().payment_checkout_seconds - age)),
+        expires_in_seconds=max(1, int(settings().payment_checkout_seconds - row["age_seconds"])),
     )
 
 
