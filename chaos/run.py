@@ -54,15 +54,16 @@ _EVERY_SO_MANY_LISTENS: Final = 3
 _PAUSE_SECONDS: Final = 2.0
 _QUIET_EVERY: Final = 60.0
 _QUIET_SECONDS: Final = 12.0
-_SETTLE_SECONDS: Final = 120
+_SETTLE_SECONDS: Final = 90
 _LAST_EVENT: Final = Statement(text("SELECT coalesce(max(seq), 0) FROM events"))
 _UNDONE: Final = Statement(
     text("""
-SELECT 'event that was not relayed' AS what FROM events e, relay_cursors c WHERE (e.xid, e.seq) > (c.xid, c.seq)
-UNION ALL SELECT 'webhook' FROM webhook_events WHERE processed_at IS NULL
-UNION ALL SELECT 'job ' || entrypoint FROM pgqueuer WHERE status IN ('queued', 'picked')
-UNION ALL SELECT 'deadline' FROM deadlines WHERE due_at < now() - interval '1 second'
-LIMIT 10
+SELECT what, count(*) AS count FROM (
+    SELECT 'event that was not relayed' AS what FROM events e, relay_cursors c WHERE (e.xid, e.seq) > (c.xid, c.seq)
+    UNION ALL SELECT 'webhook' FROM webhook_events WHERE processed_at IS NULL
+    UNION ALL SELECT 'job ' || entrypoint FROM pgqueuer WHERE status IN ('queued', 'picked')
+    UNION ALL SELECT 'deadline' FROM deadlines WHERE due_at < now() - interval '1 second'
+) AS undone GROUP BY what
 """)
 )
 # What failed while everything burned is tried again after minutes: nobody waits for them here.
@@ -200,21 +201,30 @@ class Run:
                 self._found.happened[fault.__name__] += 1
 
     async def _settle(self, platform: Platform, listeners: Sequence[Listener]) -> list[str]:
-        """Wait until nothing is on its way any more; what still is when patience ends."""
+        """Wait until nothing is on its way any more; what still is when nothing has changed for too long.
+
+        How long it takes all in all says how busy the machine is: every payment has a document to be written.
+        """
         await self._house.set_clocks_right()
+        undone: dict[str, int] = {"everything": 1}
         deadline = time.monotonic() + _SETTLE_SECONDS
-        undone: list[str] = ["everything"]
         while undone and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
             with suppress(Problem):
-                async with platform.database.write() as session:
-                    await session.execute(_HURRY)
-                    await session.execute(_HURRY_DEADLINES)
-                async with platform.database.read() as session:
-                    undone = [row["what"] for row in await session.all(_UNDONE)]
-                    undone += await unheard(session, listeners, self._since)
-                self._tell(f"on its way: {', '.join(sorted(set(undone)))}")
-        return [f"still on its way: {what}" for what in undone]
+                before, undone = undone, await self._on_its_way(platform, listeners)
+                if undone != before:
+                    deadline = time.monotonic() + _SETTLE_SECONDS
+                    self._tell(f"on its way: {undone}")
+        return [f"still on its way: {count} x {what}" for what, count in undone.items()]
+
+    async def _on_its_way(self, platform: Platform, listeners: Sequence[Listener]) -> dict[str, int]:
+        async with platform.database.write() as session:
+            await session.execute(_HURRY)
+            await session.execute(_HURRY_DEADLINES)
+        async with platform.database.read() as session:
+            undone = {row["what"]: row["count"] for row in await session.all(_UNDONE)}
+            waiting = await unheard(session, listeners, self._since)
+        return undone | ({"event to be heard": waiting} if waiting else {})
 
     async def _judge(
         self, platform: Platform, flows: Sequence[Flow], listeners: Sequence[Listener], watch: Watch, undone: list[str]

@@ -147,12 +147,11 @@ def _not_told(trail: Sequence[Row], events: Sequence[Row]) -> list[str]:
     ]
 
 
-async def unheard(session: ReadSession, listeners: Sequence[Listener], since: int) -> list[str]:
-    """Events that were addressed to a listener and have not come yet."""
+async def unheard(session: ReadSession, listeners: Sequence[Listener], since: int) -> int:
+    """How many events that were addressed to a listener have not come yet."""
     heard = {listener.person.id: listener.heard for listener in listeners}
     rows = await session.all(_ADDRESSED, users=list(heard))
-    waiting = sum(row["seq"] > since and str(row["event_id"]) not in heard[row["user_id"]] for row in rows)
-    return [f"{waiting} events on their way to sockets"] if waiting else []
+    return sum(row["seq"] > since and str(row["event_id"]) not in heard[row["user_id"]] for row in rows)
 
 
 async def _not_heard(session: ReadSession, listeners: Sequence[Listener], since: int) -> list[str]:

@@ -25,7 +25,7 @@ SEED = int(os.environ.get("LOCALBAZAAR_CHAOS_SEED", secrets.randbelow(10**6)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel whose connection it is")
-@pytest.mark.timeout(MINUTES * 60 + 400)
+@pytest.mark.timeout(MINUTES * 60 + 900)
 async def test_nothing_is_lost_whatever_happens() -> None:
     found = await run(SEED, MINUTES * 60)
     assert found.faults == [], f"seed {SEED}, logs in {found.logs}"
