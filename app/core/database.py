@@ -132,6 +132,15 @@ class Session(ReadSession):
         """Hint to all processes (`core/valkey.py`) after the commit: nobody looks before there is something to see."""
         self._hints[channel].update(users)
 
+    @asynccontextmanager
+    async def joined(self) -> AsyncIterator[Any]:
+        """The asyncpg connection of the open transaction, for a library that joins it; what breaks it is a refusal."""
+        try:
+            yield self._connection
+        except _DRIVER_ERRORS as error:
+            _refuse(error)
+            raise
+
     @property
     def driver_connection(self) -> Any:
         """The asyncpg connection of the open transaction, for libraries that join it (the job queue)."""

@@ -25,6 +25,7 @@ Job = tuple[str, bytes]
 async def enqueue(session: Session, jobs: Sequence[Job]) -> None:
     """Queue the jobs when this transaction commits. The session must have run a statement before."""
     if jobs:
-        queue = Queries(AsyncpgDriver(session.driver_connection))
         priorities = [_PRIORITIES.get(name, 0) for name, _ in jobs]
-        await queue.enqueue([name for name, _ in jobs], [payload for _, payload in jobs], priorities)
+        async with session.joined() as connection:
+            queue = Queries(AsyncpgDriver(connection))
+            await queue.enqueue([name for name, _ in jobs], [payload for _, payload in jobs], priorities)
