@@ -38,10 +38,10 @@ from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
 from app.kernel import images, media, subjects
 from app.kernel.images import Order
+from app.kernel.locks import lock_account
 from app.kernel.platform import Platform
 from app.kernel.transitions import constants
 from app.models.files import FilePurpose, UploadPurpose, files
-from app.models.users import users
 from app.schemas.files import FileLink, StoredFile
 
 
@@ -84,8 +84,6 @@ def _rules(settings: Settings, purpose: FilePurpose) -> media.Rules:
 
 
 _unattached = files.c.subject_id.is_(None)
-# One owner's uploads queue up here, so that each is counted by the next.
-_LOCK_OWNER = Statement(select(users.c.id).where(users.c.id == bindparam("owner_id")).with_for_update(key_share=True))
 _RESERVED: Final = ("id", "owner_id", "purpose", "content_type", "size_bytes", "sha256", "thumbnail_bytes")
 _stored_today = (
     select(func.coalesce(func.sum(files.c.size_bytes), literal_column("0")))
@@ -172,7 +170,8 @@ async def store(platform: Platform, actor: Actor, purpose: FilePurpose, content:
     found = await media.inspect(platform.images, settings, content, size, rules, whose=actor.user_id)
     file_id = uuid7()
     async with platform.database.write() as session:
-        await session.first(_LOCK_OWNER, owner_id=actor.user_id)
+        # One owner's uploads queue up here, so that each is counted by the next.
+        await lock_account(session, actor.user_id)
         await _refuse_above_quota(session, settings, actor, found.size_bytes)
         row = await session.first(
             _RESERVE,

@@ -11,8 +11,8 @@ from app.core.errors import Conflict
 from app.core.ids import uuid7
 from app.core.money import UnknownCurrency
 from app.kernel.lifecycle import constant
+from app.kernel.locks import lock_account
 from app.models.advertised_services import AdvertisedServiceStatus, advertised_services
-from app.models.users import users
 from app.schemas.advertised_services import AdvertiseService, ChangeService, OwnAdvertisedService
 from app.services.advertised_services.lifecycle import LIFECYCLE, Action
 from app.services.teams import locks as teams
@@ -22,10 +22,6 @@ class TooManyServices(Conflict):
     code, title = "too_many_advertised_services", "Archive some of your services first."
 
 
-# The lock on the advertiser's own row makes the count that follows hold under concurrency.
-_LOCK_ADVERTISER = Statement(
-    select(users.c.id).where(users.c.id == bindparam("advertiser_id")).with_for_update(key_share=True)
-)
 _LIVING = Statement(
     select(func.count())
     .select_from(advertised_services)
@@ -39,7 +35,7 @@ _LIVING = Statement(
 async def publish(session: Session, actor: Actor, wanted: AdvertiseService) -> OwnAdvertisedService:
     """Put a service on sale. `TooManyServices`, `UnknownCurrency`, `UnknownTeam`."""
     limit = settings().advertised_services_per_advertiser
-    await session.first(_LOCK_ADVERTISER, advertiser_id=actor.user_id)
+    await lock_account(session, actor.user_id)
     if await session.scalar(_LIVING, advertiser_id=actor.user_id) >= limit:
         raise TooManyServices(limit=limit)
     await _check(session, actor, wanted)

@@ -14,12 +14,12 @@ from app.core.ids import uuid7
 from app.core.security import digest, opaque_token
 from app.core.valkey import SESSIONS
 from app.kernel.events import emit
+from app.kernel.locks import lock_account
 from app.kernel.platform import Platform
 from app.models.api_keys import Scope, api_keys
 from app.models.users import Role
 from app.schemas.api_keys import ApiKey, MakeApiKey, NewApiKey
 from app.services.api_keys.events import ApiKeyCreated
-from app.services.users.locks import lock_account
 
 MARK: Final = "lb_"
 """What every key begins with; no access token does."""

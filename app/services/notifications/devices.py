@@ -6,16 +6,17 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import ColumnElement, Double, and_, bindparam, delete, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Double, and_, bindparam, delete, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Session, Statement
 from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
+from app.kernel.locks import lock_account
 from app.kernel.platform import Platform
 from app.models.notifications import push_devices
-from app.models.users import sessions, users
+from app.models.users import sessions
 from app.schemas.notifications import Device, PushKeys, RegisterDevice
 
 
@@ -52,8 +53,6 @@ _LIST = Statement(
     .where(_own)
     .order_by(push_devices.c.id)
 )
-# The lock on the user's own row makes the count that follows hold under concurrency.
-_LOCK = Statement(update(users).where(users.c.id == bindparam("user_id")).values(updated_at=users.c.updated_at))
 _COUNT = Statement(
     select(func.count())
     .select_from(push_devices.join(sessions, lives))
@@ -85,7 +84,7 @@ async def register(session: Session, platform: Platform, actor: Actor, wanted: R
         raise EndpointRefused()
     p256dh, auth = _keys(wanted.keys)
     settings = platform.settings
-    await session.execute(_LOCK, user_id=actor.user_id)
+    await lock_account(session, actor.user_id)
     others = await session.scalar(
         _COUNT,
         user_id=actor.user_id,

@@ -3,14 +3,14 @@
 from collections import defaultdict
 from typing import NamedTuple
 
-from sqlalchemy import ARRAY, Boolean, Text, bindparam, column, delete, func, insert, select, update
+from sqlalchemy import ARRAY, Boolean, Text, bindparam, column, delete, func, insert, select
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import Unprocessable
 from app.kernel.events import Channel, Event, declared, title
+from app.kernel.locks import lock_account
 from app.models.notifications import notification_preferences
-from app.models.users import users
 from app.schemas.notifications import ChannelPreference, FamilyPreferences, Preferences, SetPreferences
 
 
@@ -30,8 +30,6 @@ _CHOSEN = Statement(
         notification_preferences.c.family, notification_preferences.c.channel, notification_preferences.c.wanted
     ).where(notification_preferences.c.user_id == bindparam("user_id"))
 )
-# Two devices that choose at once take turns; the last one's whole choice holds.
-_LOCK = Statement(update(users).where(users.c.id == bindparam("user_id")).values(updated_at=users.c.updated_at))
 _FORGET = Statement(delete(notification_preferences).where(notification_preferences.c.user_id == bindparam("user_id")))
 _given = (
     func.unnest(
@@ -88,7 +86,8 @@ async def put(session: Session, actor: Actor, wanted: SetPreferences) -> Prefere
             raise PreferenceRefused(family=preference.family, channel=preference.channel)
         given[key] = preference.wanted
     differing = [(*key, is_wanted) for key, is_wanted in given.items() if is_wanted != choices[key].default]
-    await session.execute(_LOCK, user_id=actor.user_id)
+    # Two devices that choose at once take turns; the last one's whole choice holds.
+    await lock_account(session, actor.user_id)
     await session.execute(_FORGET, user_id=actor.user_id)
     if differing:
         await session.execute(

@@ -5,8 +5,8 @@ from uuid import UUID
 from app.core.database import Session
 from app.core.errors import Forbidden
 from app.kernel.lifecycle import actor_has
+from app.kernel.locks import lock_account
 from app.models.users import Role
-from app.services.users import locks
 
 
 class AccountNotActive(Forbidden):
@@ -23,7 +23,7 @@ async def lock_owner(session: Session, owner_id: UUID) -> bool:
 
     The first of the locks: owner → profile or payout → its deadlines → accounts. Answers whether the account is active.
     """
-    return await locks.lock_account(session, owner_id)
+    return await lock_account(session, owner_id)
 
 
 async def lock_active_owner(session: Session, owner_id: UUID) -> None:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, select
 
 from app.core.actor import Actor
 from app.core.config import settings
@@ -10,9 +10,9 @@ from app.core.database import Session, Statement
 from app.core.errors import Conflict
 from app.core.ids import uuid7
 from app.kernel import files
+from app.kernel.locks import lock_account
 from app.models.files import FilePurpose
 from app.models.service_requests import service_requests
-from app.models.users import users
 from app.schemas.service_requests import CreateServiceRequest, ServiceRequestState
 from app.services.catalogue import queries as catalogue
 from app.services.regions import queries as regions
@@ -24,10 +24,6 @@ class TooManyOpenRequests(Conflict):
     code, title = "too_many_open_requests", "Close some of your open requests first."
 
 
-# The lock on the customer's own row makes the count that follows hold under concurrency.
-_LOCK_CUSTOMER = Statement(
-    update(users).where(users.c.id == bindparam("customer_id")).values(updated_at=users.c.updated_at)
-)
 _OPEN_COUNT = Statement(
     select(func.count())
     .select_from(service_requests)
@@ -74,6 +70,6 @@ async def create(session: Session, actor: Actor, wanted: CreateServiceRequest) -
 
 
 async def _leave_room(session: Session, customer_id: UUID, limit: int) -> None:
-    await session.execute(_LOCK_CUSTOMER, customer_id=customer_id)
+    await lock_account(session, customer_id)
     if await session.scalar(_OPEN_COUNT, customer_id=customer_id) >= limit:
         raise TooManyOpenRequests(limit=limit)

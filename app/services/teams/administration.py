@@ -11,6 +11,7 @@ from app.core.errors import Conflict, Unprocessable
 from app.core.ids import uuid7
 from app.kernel.events import Event, emit
 from app.kernel.lifecycle import constant
+from app.kernel.locks import lock_account
 from app.models.teams import TeamMembershipStatus, team_memberships, teams
 from app.models.users import users
 from app.schemas.teams import MyTeam
@@ -27,8 +28,6 @@ class NotAMember(Unprocessable):
     code, title = "not_a_member", "This is no active member of the team."
 
 
-# The lock on the row of whoever becomes the owner makes the count that follows hold under concurrency.
-_LOCK_OWNER = Statement(select(users.c.id).where(users.c.id == bindparam("owner_id")).with_for_update(key_share=True))
 _OWNED = Statement(
     select(func.count())
     .select_from(teams)
@@ -60,7 +59,7 @@ _LIVING = Statement(
 async def create(session: Session, actor: Actor, name: str) -> MyTeam:
     """A new team, whose only member is its owner. `TooManyTeams`."""
     owner_id, team_id = actor.user_id, uuid7()
-    await session.first(_LOCK_OWNER, owner_id=owner_id)
+    await lock_account(session, owner_id)
     await _leave_room(session, owner_id)
     await session.execute(_CREATE, team_id=team_id, owner_id=owner_id, name=name)
     membership = {"id": uuid7(), "team_id": team_id, "user_id": owner_id, "invited_by": owner_id}
@@ -79,7 +78,7 @@ async def rename(session: Session, actor: Actor, team_id: UUID, name: str) -> My
 
 async def transfer(session: Session, actor: Actor, team_id: UUID, user_id: UUID) -> MyTeam:
     """Hand the team to another active member. `NotFound`, `NotTheOwner`, `NotAMember`, `TooManyTeams`."""
-    await session.first(_LOCK_OWNER, owner_id=user_id)
+    await lock_account(session, user_id)
     team = await lock_own(session, actor, team_id)
     names = {row["user_id"]: row["name"] for row in await session.all(_MEMBERS, team_id=team_id)}
     if user_id not in names:

@@ -15,6 +15,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.ids import uuid7
 from app.kernel import event_types
 from app.kernel.events import emit
+from app.kernel.locks import lock_account
 from app.kernel.platform import Platform
 from app.models.webhook_endpoints import webhook_endpoints
 from app.schemas.webhook_endpoints import (
@@ -23,7 +24,6 @@ from app.schemas.webhook_endpoints import (
     WebhookEndpoint,
     WebhookEndpointWithSecret,
 )
-from app.services.users.locks import lock_account
 from app.services.webhook_endpoints.events import WebhookEndpointMoved
 from app.services.webhook_endpoints.lifecycle import LIFECYCLE, Action
 

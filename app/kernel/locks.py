@@ -1,4 +1,7 @@
-"""The lock of an account: what it does by counting what it has queues up behind it."""
+"""The lock of an account: what must not happen twice at once for one user queues up behind it.
+
+It makes a count hold that is compared with a limit: whoever comes next counts what the one before has added.
+"""
 
 from typing import Final
 from uuid import UUID
