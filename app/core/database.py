@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 from pydantic_core import from_json, to_json
-from sqlalchemy import Dialect, Executable, text
+from sqlalchemy import ARRAY, ColumnClause, Dialect, Executable, TableValuedAlias, bindparam, func, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine import make_url
 
@@ -71,6 +71,15 @@ _refusals: Final[dict[str, Callable[[], Problem]]] = {}
 def refuse_violation(constraint: str, refusal: Callable[[], Problem]) -> None:
     """Declare which refusal a violated constraint means: the constraint is the rule, this is its wording."""
     _refusals[constraint] = refusal
+
+
+def given(relation: str, **columns: ColumnClause[Any]) -> TableValuedAlias:
+    """Rows that a statement is given: one array for each parameter, side by side, as a relation with these columns.
+
+    `given("line", amounts=column("amount", BigInteger))` takes the parameter `amounts` and has the column `amount`.
+    """
+    arrays = (bindparam(name, type_=ARRAY(each.type)) for name, each in columns.items())
+    return func.unnest(*arrays).table_valued(*columns.values()).render_derived(name=relation)
 
 
 class ReadSession:

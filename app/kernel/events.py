@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ARRAY, Boolean, Uuid, bindparam, column, func, insert, select
+from sqlalchemy import Boolean, Uuid, bindparam, column, insert, select
 
-from app.core.database import Session, Statement
+from app.core.database import Session, Statement, given
 from app.core.ids import uuid7
 from app.core.valkey import STREAMS
 from app.models.events import events, notifications
@@ -131,10 +131,10 @@ _INSERTED: Final = (
     .returning(events.c.id, events.c.seq)
     .cte("inserted")
 )
-_RECIPIENTS: Final = (
-    func.unnest(bindparam("recipients", type_=ARRAY(Uuid)), bindparam("quiet", type_=ARRAY(Boolean)))
-    .table_valued(column("user_id", Uuid), column("quiet", Boolean))
-    .render_derived(name="recipients")
+_RECIPIENTS: Final = given(
+    "recipients",
+    recipients=column("user_id", Uuid),
+    quiet=column("quiet", Boolean),
 )
 _EMIT: Final = Statement(
     insert(notifications).from_select(

@@ -15,7 +15,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, case, column, f
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.config import settings
-from app.core.database import Session, Statement, refuse_violation
+from app.core.database import Session, Statement, given, refuse_violation
 from app.core.ids import uuid7
 from app.core.money import PLATFORM, DebtLimitReached, InsufficientFunds, MoneyMovedBefore
 from app.core.valkey import STREAMS
@@ -74,22 +74,13 @@ class Posting(NamedTuple):
     amount: int
 
 
-_line = (
-    func.unnest(
-        bindparam("account_ids", type_=ARRAY(Uuid)),
-        bindparam("owner_ids", type_=ARRAY(Uuid)),
-        bindparam("kinds", type_=ARRAY(Text)),
-        bindparam("currencies", type_=ARRAY(Text)),
-        bindparam("amounts", type_=ARRAY(BigInteger)),
-    )
-    .table_valued(
-        column("account_id", Uuid),
-        column("owner_id", Uuid),
-        column("kind", Text),
-        column("currency", Text),
-        column("amount", BigInteger),
-    )
-    .render_derived(name="line")
+_line = given(
+    "line",
+    account_ids=column("account_id", Uuid),
+    owner_ids=column("owner_id", Uuid),
+    kinds=column("kind", Text),
+    currencies=column("currency", Text),
+    amounts=column("amount", BigInteger),
 )
 _lines = select(_line).cte("lines")
 _opened = (

@@ -14,10 +14,10 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ARRAY, Uuid, bindparam, column, func, select, tuple_
+from sqlalchemy import Uuid, bindparam, column, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from app.core.database import Statement
+from app.core.database import Statement, given
 from app.core.errors import Problem
 from app.core.tasks import end, for_ever
 from app.kernel.platform import Platform
@@ -29,10 +29,10 @@ _log = structlog.get_logger()
 _GATHERED_PER_SESSION: Final = 128
 _STORED_TOGETHER: Final = 1000
 
-_acknowledged = (
-    func.unnest(bindparam("session_ids", type_=ARRAY(Uuid)), bindparam("event_ids", type_=ARRAY(Uuid)))
-    .table_valued(column("session_id", Uuid), column("event_id", Uuid))
-    .render_derived(name="acknowledged")
+_acknowledged = given(
+    "acknowledged",
+    session_ids=column("session_id", Uuid),
+    event_ids=column("event_id", Uuid),
 )
 # The joins leave out what was not addressed to the session's user. Rows are written in the order of their keys, so that
 # two processes that store for the same sessions do not wait for each other in a circle.

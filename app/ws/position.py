@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import UserDefinedType
 
-from app.core.database import ReadSession, Row, Statement
+from app.core.database import ReadSession, Row, Statement, given
 from app.models.events import TransactionId, events, notifications
 
 PAGE: Final = 100
@@ -54,24 +54,14 @@ class _SnapshotType(UserDefinedType[Snapshot]):
         return "PG_SNAPSHOT"
 
 
-_waiting = (
-    func.unnest(
-        bindparam("indexes", type_=ARRAY(Integer)),
-        bindparam("users", type_=ARRAY(Uuid)),
-        bindparam("horizons", type_=ARRAY(TransactionId)),
-        bindparam("sent", type_=ARRAY(_SnapshotType)),
-        bindparam("taking", type_=ARRAY(_SnapshotType)),
-        bindparam("afters", type_=ARRAY(BigInteger)),
-    )
-    .table_valued(
-        column("index", Integer),
-        column("user_id", Uuid),
-        column("horizon", TransactionId),
-        column("sent", _SnapshotType),
-        column("taking", _SnapshotType),
-        column("after", BigInteger),
-    )
-    .render_derived(name="waiting")
+_waiting = given(
+    "waiting",
+    indexes=column("index", Integer),
+    users=column("user_id", Uuid),
+    horizons=column("horizon", TransactionId),
+    sent=column("sent", _SnapshotType),
+    taking=column("taking", _SnapshotType),
+    afters=column("after", BigInteger),
 )
 # Below zero stands the number of an event that this reader is told of quietly: many readers may share its content.
 _signed = case((notifications.c.quiet, -notifications.c.seq), else_=notifications.c.seq)

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from typing import NamedTuple
 
-from sqlalchemy import ARRAY, Boolean, Text, bindparam, column, delete, func, insert, select
+from sqlalchemy import Boolean, Text, bindparam, column, delete, insert, select
 
 from app.core.actor import Actor
-from app.core.database import ReadSession, Session, Statement
+from app.core.database import ReadSession, Session, Statement, given
 from app.core.errors import Unprocessable
 from app.kernel.events import Channel, Event, declared, title
 from app.kernel.locks import lock_account
@@ -31,14 +31,11 @@ _CHOSEN = Statement(
     ).where(notification_preferences.c.user_id == bindparam("user_id"))
 )
 _FORGET = Statement(delete(notification_preferences).where(notification_preferences.c.user_id == bindparam("user_id")))
-_given = (
-    func.unnest(
-        bindparam("families", type_=ARRAY(Text)),
-        bindparam("channels", type_=ARRAY(Text)),
-        bindparam("wanted", type_=ARRAY(Boolean)),
-    )
-    .table_valued(column("family", Text), column("channel", Text), column("wanted", Boolean))
-    .render_derived(name="given")
+_given = given(
+    "given",
+    families=column("family", Text),
+    channels=column("channel", Text),
+    wanted=column("wanted", Boolean),
 )
 _KEEP = Statement(
     insert(notification_preferences).from_select(

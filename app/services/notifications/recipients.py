@@ -6,12 +6,10 @@ from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy import (
-    ARRAY,
     Boolean,
     Text,
     Uuid,
     and_,
-    bindparam,
     column,
     func,
     literal_column,
@@ -19,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from app.core.database import ReadSession, Row, Statement
+from app.core.database import ReadSession, Row, Statement, given
 from app.kernel.events import Channel, declaration
 from app.kernel.jobs import Job
 from app.models.events import notifications
@@ -39,22 +37,13 @@ class _Way(NamedTuple):
     mandatory: bool
 
 
-_told = (
-    func.unnest(
-        bindparam("event_ids", type_=ARRAY(Uuid)),
-        bindparam("families", type_=ARRAY(Text)),
-        bindparam("channels", type_=ARRAY(Text)),
-        bindparam("defaults", type_=ARRAY(Boolean)),
-        bindparam("mandatory", type_=ARRAY(Boolean)),
-    )
-    .table_valued(
-        column("event_id", Uuid),
-        column("family", Text),
-        column("channel", Text),
-        column("by_default", Boolean),
-        column("mandatory", Boolean),
-    )
-    .render_derived(name="told")
+_told = given(
+    "told",
+    event_ids=column("event_id", Uuid),
+    families=column("family", Text),
+    channels=column("channel", Text),
+    defaults=column("by_default", Boolean),
+    mandatory=column("mandatory", Boolean),
 )
 _to_devices = _told.c.channel == literal_column(f"'{Channel.PUSH}'")
 _device = (

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy import (
-    ARRAY,
     Double,
     Integer,
     Uuid,
@@ -33,7 +32,7 @@ from standardwebhooks import Webhook
 from app.adapters.public_http import CallFailed
 from app.core.actor import CLOCK
 from app.core.config import Settings
-from app.core.database import Row, Statement
+from app.core.database import Row, Statement, given
 from app.core.errors import NotFound
 from app.core.security import Unsealable
 from app.kernel.events import envelope
@@ -50,10 +49,10 @@ _ATTEMPTS_KEPT: Final = 50
 _GROWTH: Final = 3
 _SPREAD: Final = 0.2
 
-_busy = (
-    func.unnest(bindparam("busy", type_=ARRAY(Uuid)), bindparam("counts", type_=ARRAY(Integer)))
-    .table_valued(column("endpoint_id", Uuid), column("count", Integer))
-    .render_derived(name="busy")
+_busy = given(
+    "busy",
+    busy=column("endpoint_id", Uuid),
+    counts=column("count", Integer),
 )
 _in_hand = func.coalesce(_busy.c.count, 0)
 _next = (
