@@ -100,23 +100,26 @@ class Acknowledgements:
             return event_id
 
     async def store(self, of: Iterable[UUID] | None = None) -> None:
-        """Store what was gathered of these sessions, or of those that wait longest; if it fails, it stays gathered."""
-        session_ids = list(self._gathered)[:_STORED_TOGETHER] if of is None else list(of)
-        taken = {session_id: self._gathered.pop(session_id) for session_id in session_ids}
-        pairs = [(session_id, event_id) for session_id, event_ids in taken.items() for event_id in event_ids]
-        try:
-            async with self._platform.database.write_single() as session:
-                await session.execute(
-                    _STORE,
-                    session_ids=[session_id for session_id, _ in pairs],
-                    event_ids=[event_id for _, event_id in pairs],
-                )
-        except BaseException:
-            for session_id, event_ids in taken.items():
-                kept = [*event_ids, *self._gathered.get(session_id, ())][-_GATHERED_PER_SESSION:]
-                self._gathered[session_id] = dict.fromkeys(kept)
-            self._some.set()
-            raise
+        """Store what was gathered of these sessions, or of those that wait longest.
+
+        It stays gathered until it is stored: `last` has to find what is on its way, and a failure loses nothing.
+        """
+        session_ids = list(self._gathered)[:_STORED_TOGETHER] if of is None else of
+        pairs = [(session_id, event_id) for session_id in session_ids for event_id in self._gathered[session_id]]
+        async with self._platform.database.write_single() as session:
+            await session.execute(
+                _STORE,
+                session_ids=[session_id for session_id, _ in pairs],
+                event_ids=[event_id for _, event_id in pairs],
+            )
+        for session_id, event_id in pairs:
+            self._forget(session_id, event_id)
+
+    def _forget(self, session_id: UUID, event_id: UUID) -> None:
+        gathered = self._gathered.get(session_id, {})
+        gathered.pop(event_id, None)
+        if not gathered:
+            self._gathered.pop(session_id, None)
 
     async def _keep_storing(self) -> None:
         while True:
@@ -127,4 +130,5 @@ class Acknowledgements:
                 while self._gathered:
                     await self.store()
             except Problem as problem:
+                self._some.set()
                 _log.warning("acknowledgements_wait", sessions=len(self._gathered), code=problem.code)

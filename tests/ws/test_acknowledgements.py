@@ -5,17 +5,21 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
+from sqlalchemy import bindparam, select
 from websockets.asyncio.client import ClientConnection
 
 from app.core.config import Settings
+from app.core.database import Statement
 from app.core.ids import uuid7
 from app.kernel.platform import Platform
+from app.models.users import sessions
 from app.ws.acknowledgements import Acknowledgements
 from tests.support.world import Person, World
 from tests.ws.sockets import Served, ask, frame, served, tell
 from tests.ws.test_hub import uncommitted
 
 FLUSH_SECONDS = 0.1
+_HOLD = Statement(select(sessions.c.id).where(sessions.c.id == bindparam("session_id")).with_for_update())
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,24 @@ async def test_what_was_acknowledged_a_moment_ago_counts_though_it_is_not_stored
         await socket.close()
     # and whoever stops in an orderly way stores it first
     assert await stored(world, await session_of(world, person)) == [second]
+
+
+async def test_and_what_is_being_stored_right_now_counts_too(
+    app: Served, platform: Platform, world: World, person: Person
+) -> None:
+    socket = await app.open(person)
+    [only] = await hear(socket, platform, person, "one")
+    async with platform.database.write() as session:
+        # Given an acknowledgement on its way into the database, where it has to wait
+        assert await session.first(_HOLD, session_id=await session_of(world, person))
+        await acknowledge(socket, only)
+        await world.waits(1)
+        # When
+        await socket.send('{"op":"resume"}')
+        await world.waits(2)
+    # Then
+    assert await frame(socket) == {"type": "resumed", "after": only}
+    await socket.close()
 
 
 async def test_without_any_acknowledgement_there_is_nothing_to_resume_from(app: Served, person: Person) -> None:
