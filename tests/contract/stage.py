@@ -46,6 +46,12 @@ class Stage:
         self._caller: Person | None = None
         self._furthest: Person | None = None
 
+    def at_first(self) -> "Stage":
+        """The same people and objects, with nobody heard yet."""
+        stage = Stage(self.owner, self._cast)
+        stage.ids, stage.body = self.ids, self.body
+        return stage
+
     def next_caller(self) -> Person | None:
         """Anybody, and every other time whoever got furthest last."""
         again = self._furthest is not None and self._random.random() < 0.5
