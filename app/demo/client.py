@@ -1,16 +1,21 @@
-"""A client app in small: signs up and in over HTTP, listens on the socket, keeps the events that arrive."""
+"""A client app in small: signs up and in over HTTP, listens on the socket, keeps the events that arrive.
+
+And what the demos have in common: a flow is performed before a console, with everything that somebody hears.
+"""
 
 import asyncio
 import contextlib
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 from pydantic_core import from_json
+from rich.console import Console
 from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 from app.core.tasks import end
 
@@ -93,3 +98,39 @@ class Person:
                     return event
             await asyncio.sleep(0.02)
         raise RuntimeError(f"{self.name} did not hear {name} within {within_seconds} s")
+
+
+class Stage:
+    """Where a flow is performed."""
+
+    def __init__(self, http: httpx.AsyncClient, sockets: contextlib.AsyncExitStack, console: Console) -> None:
+        self.http = http
+        self._sockets, self._console = sockets, console
+        self._began = time.monotonic()
+
+    def tell(self, who: str, what: str) -> None:
+        """Print who does what, and when."""
+        seconds = time.monotonic() - self._began
+        self._console.print(f"[dim]{seconds:6.2f} s[/]  [bold]{who:<22}[/] {what}", highlight=False)
+
+    async def listen(self, *people: Person) -> None:
+        """Let these hear, until the flow is over, and tell what they do."""
+        for person in people:
+            await self._sockets.enter_async_context(person.listening(self._heard))
+
+    def _heard(self, person: Person, event: Event) -> None:
+        self.tell(person.name, f"[cyan]hears {event['name']}[/]: {event['message']}")
+
+
+async def perform(url: str, console: Console, flow: Callable[[Stage], Awaitable[list[str]]], promise: str) -> int:
+    """Play the flow, which returns what was not as promised; 0 if all of it was."""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http, contextlib.AsyncExitStack() as sockets:
+        try:
+            faults = await flow(Stage(http, sockets, console))
+        except (RuntimeError, httpx.HTTPError, OSError, WebSocketException) as error:
+            console.print(f"[red]{type(error).__name__}: {error}")
+            return 1
+    for fault in faults:
+        console.print(f"[red]{fault}")
+    console.print("[red]not as promised" if faults else f"[green]{promise}")
+    return 1 if faults else 0

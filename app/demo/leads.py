@@ -1,90 +1,69 @@
 """The lead race, played from sign-up to approval with five providers on their sockets (leads.md)."""
 
 import asyncio
-import contextlib
 import io
-import time
-from collections.abc import Callable
 
 import httpx
 from PIL import Image
 from rich.console import Console
-from websockets.exceptions import WebSocketException
 
-from app.demo.client import Event, Person
+from app.demo.client import Person, Stage, perform
 from app.services.flows import town
 
 _PROVIDERS = 5
 _FEE_MINOR = 50_00
 
 
-Tell = Callable[[str, str], None]
-
-
 async def play(url: str, console: Console) -> int:
     """Play the flow and check what every side sees; 0 if all of it was as promised."""
-    began = time.monotonic()
-
-    def tell(who: str, what: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:6.2f} s[/]  [bold]{who:<22}[/] {what}", highlight=False)
-
-    def heard(person: Person, event: Event) -> None:
-        tell(person.name, f"[cyan]hears {event['name']}[/]: {event['message']}")
-
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http, contextlib.AsyncExitStack() as sockets:
-        try:
-            customer = Person(http, "Demo Customer")
-            await customer.sign_up()
-            tell(customer.name, "has signed up with both codes")
-            providers = await _plumbers(http, tell)
-            for person in (customer, *providers):
-                await sockets.enter_async_context(person.listening(heard))
-            faults = await _race(tell, customer, providers)
-        except (RuntimeError, httpx.HTTPError, OSError, WebSocketException) as error:
-            console.print(f"[red]{type(error).__name__}: {error}")
-            return 1
-    for fault in faults:
-        console.print(f"[red]{fault}")
-    console.print("[red]not as promised" if faults else "[green]one winner, and everybody heard what concerns them")
-    return 1 if faults else 0
+    return await perform(url, console, _lead, "one winner, and everybody heard what concerns them")
 
 
-async def _plumbers(http: httpx.AsyncClient, tell: Tell) -> list[Person]:
+async def _lead(stage: Stage) -> list[str]:
+    customer = Person(stage.http, "Demo Customer")
+    await customer.sign_up()
+    stage.tell(customer.name, "has signed up with both codes")
+    providers = await _plumbers(stage)
+    await stage.listen(customer, *providers)
+    return await _race(stage, customer, providers)
+
+
+async def _plumbers(stage: Stage) -> list[Person]:
     """Five plumbers of the demo town, each with the fee of one lead in hand, topped up by the admin."""
-    admin = Person(http, "admin")
+    admin = Person(stage.http, "admin")
     await admin.sign_in(town.sample_sign_ins()[2][1], town.PASSWORD)
-    people = [Person(http, "provider") for _ in range(_PROVIDERS)]
+    people = [Person(stage.http, "provider") for _ in range(_PROVIDERS)]
     await asyncio.gather(*(p.sign_in(email, town.PASSWORD) for p, email in zip(people, town.plumbers(), strict=False)))
     for person in people:
         path = f"/api/v1/admin/users/{person.id}/top-ups"
         await admin.do("POST", path, json={"amount_minor": _FEE_MINOR, "reason": "the demo's lead fee"})
-    tell(admin.name, f"has topped up {_PROVIDERS} wallets by ₹{_FEE_MINOR / 100:.2f}")
+    stage.tell(admin.name, f"has topped up {_PROVIDERS} wallets by ₹{_FEE_MINOR / 100:.2f}")
     return people
 
 
-async def _race(tell: Tell, customer: Person, providers: list[Person]) -> list[str]:
+async def _race(stage: Stage, customer: Person, providers: list[Person]) -> list[str]:
     request_id = await _post(customer)
-    tell(customer.name, "has posted a request")
+    stage.tell(customer.name, "has posted a request")
     for provider in providers:
         await provider.hears("service_request.created")
     masked = await providers[0].do("GET", f"/api/v1/service-requests/{request_id}")
-    tell(providers[0].name, f"sees it {masked['latitude']}, {masked['longitude']}, customer {masked['customer']}")
+    stage.tell(providers[0].name, f"sees it {masked['latitude']}, {masked['longitude']}, customer {masked['customer']}")
     path = f"/api/v1/service-requests/{request_id}"
     await asyncio.gather(*(provider.do("POST", f"{path}/purchase") for provider in providers))
     unlocked = await providers[0].do("GET", path)
-    tell(providers[0].name, f"has bought the lead: {unlocked['customer']['name']}, {unlocked['address']}")
+    stage.tell(providers[0].name, f"has bought the lead: {unlocked['customer']['name']}, {unlocked['address']}")
     await providers[0].do("POST", f"{path}/start")
     answers = await asyncio.gather(*(_complete(provider, request_id) for provider in providers))
     for provider, answer in zip(providers, answers, strict=True):
         code = "" if answer.is_success else answer.json()["code"]
-        tell(provider.name, f"handed in proof: {answer.status_code} {code}")
+        stage.tell(provider.name, f"handed in proof: {answer.status_code} {code}")
     winners = [p for p, answer in zip(providers, answers, strict=True) if answer.is_success]
     losers = [p for p in providers if p not in winners]
     await customer.hears("service_request.completed")
     for loser in losers:
         await loser.hears("service_request.lost")
     proof = await customer.do("GET", f"/api/v1/files/{(await customer.do('GET', path))['proof_id']}")
-    tell(customer.name, f"looks at the proof: {proof['content_type']}, {proof['size_bytes']} bytes")
+    stage.tell(customer.name, f"looks at the proof: {proof['content_type']}, {proof['size_bytes']} bytes")
     approved = await customer.do("POST", f"{path}/approve")
     for winner in winners:
         await winner.hears("service_request.approved")

@@ -1,18 +1,15 @@
 """A work order, played from purchase to payment: nothing moves to the booster before evidence is approved."""
 
-import contextlib
 import io
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 import httpx
 from PIL import Image, ImageDraw
 from rich.console import Console
-from websockets.exceptions import WebSocketException
 
 from app.core.money import shown
-from app.demo.client import Event, Person
+from app.demo.client import Person, Stage, perform
 from app.services.flows import town
 
 _CURRENCY: Final = "GOLD"
@@ -46,28 +43,15 @@ class _Cast(NamedTuple):
 
 async def play(url: str, console: Console) -> int:
     """Play the flow and check every balance before and after each step; 0 if all of it was as promised."""
-    began = time.monotonic()
+    return await perform(url, console, _work_order, "paid once, and not before the evidence was right")
 
-    def tell(who: str, what: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:6.2f} s[/]  [bold]{who:<22}[/] {what}", highlight=False)
 
-    def heard(person: Person, event: Event) -> None:
-        tell(person.name, f"[cyan]hears {event['name']}[/]: {event['message']}")
-
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http, contextlib.AsyncExitStack() as sockets:
-        try:
-            cast = await _gather(http)
-            for person in cast:
-                await sockets.enter_async_context(person.listening(heard))
-            story = _Story(cast, tell)
-            await story.play()
-        except (RuntimeError, httpx.HTTPError, OSError, WebSocketException) as error:
-            console.print(f"[red]{type(error).__name__}: {error}")
-            return 1
-    for fault in story.faults:
-        console.print(f"[red]{fault}")
-    console.print("[red]not as promised" if story.faults else "[green]paid once, and not before the evidence was right")
-    return 1 if story.faults else 0
+async def _work_order(stage: Stage) -> list[str]:
+    cast = await _gather(stage.http)
+    await stage.listen(*cast)
+    story = _Story(cast, stage.tell)
+    await story.play()
+    return story.faults
 
 
 async def _gather(http: httpx.AsyncClient) -> _Cast:
