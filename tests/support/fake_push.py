@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic_core import from_json
 
+from tests.support.asgi import taken
+
 Answer = tuple[int, dict[str, str]]
 
 
@@ -30,13 +32,7 @@ class PushService:
     received: defaultdict[str, list[Pushed]] = field(default_factory=lambda: defaultdict(list))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            raise NotImplementedError("no lifespan")
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers, body = await taken(scope, receive)
         path = scope["path"]
         self.received[path].append(Pushed(headers, body))
         status, answered = self.answers[path].pop(0) if self.answers[path] else (201, {})

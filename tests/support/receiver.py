@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.asgi import taken
+
 _PAGE = b"<!doctype html><title>The shop</title><h1>The shop</h1>"
 
 
@@ -27,13 +29,7 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            raise NotImplementedError("no lifespan")
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers, body = await taken(scope, receive)
         self.received.append(Received(scope["method"], scope["path"], scope["query_string"].decode(), headers, body))
         status = self.answers.pop(0) if self.answers else 200
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/html")]})
