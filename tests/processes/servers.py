@@ -57,6 +57,20 @@ def start(*arguments: str, log: Path, **environment: str) -> "subprocess.Popen[b
         )
 
 
+async def played(module: str, *arguments: object, database_url: str) -> int:
+    """`python -m <module> <arguments>` on this database, to its end; how it ended, a signal as a negative number."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        *map(str, arguments),
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url},
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    return await process.wait()
+
+
 async def ended(process: "subprocess.Popen[bytes]", within_seconds: float) -> float:
     """Wait for the end; how many seconds that took. AssertionError if it does not come."""
     began = time.monotonic()

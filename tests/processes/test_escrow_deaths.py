@@ -3,22 +3,20 @@
 `make test` kills at one statement, before and after it; `LOCALBAZAAR_DEATHS=all` at each of them.
 """
 
-import asyncio
 import os
 import random
 import signal
 import sys
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from app.core.config import Settings
 from tests.processes.escrow_job import AMOUNT
+from tests.processes.servers import played
 from tests.support.postgres_proxy import Kill, When, proxy
 from tests.support.world import Person, World
 
-ROOT = Path(__file__).parents[2]
 ALL = os.environ.get("LOCALBAZAAR_DEATHS") == "all"
 SELLERS_PART = 900_00
 
@@ -30,16 +28,7 @@ pytestmark = [
 
 async def run(database_url: str, subject_id: UUID, payer: Person, seller: Person) -> int:
     """The job's two steps as a process; how it ended."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.processes.escrow_job",
-        *map(str, (subject_id, payer.id, seller.id)),
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url},
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    return await process.wait()
+    return await played("tests.processes.escrow_job", subject_id, payer.id, seller.id, database_url=database_url)
 
 
 async def dies(world: World, settings: Settings, number: int, when: When) -> bool:

@@ -5,22 +5,20 @@ middle and after it; then the sweep is killed at each of its own, and swept agai
 each; `LOCALBAZAAR_DEATHS=all` at all of them.
 """
 
-import asyncio
 import os
 import random
 import signal
 import sys
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from app.core.config import Settings
 from app.kernel import files
+from tests.processes.servers import played
 from tests.support.postgres_proxy import Kill, When, proxy
 from tests.support.world import Person, World
 
-ROOT = Path(__file__).parents[2]
 ALL = os.environ.get("LOCALBAZAAR_DEATHS") == "all"
 STATEMENTS = 5  # of an upload: BEGIN, the owner's lock, what is used, the row, COMMIT
 PUTS = 2
@@ -34,15 +32,7 @@ pytestmark = [
 
 async def run(database_url: str, what: str, person: Person, number: int = 0, when: str = "before") -> int:
     """The job as a process; how it ended."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.processes.upload_job",
-        *(what, str(person.id), str(number), when),
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url},
-    )
-    return await process.wait()
+    return await played("tests.processes.upload_job", what, person.id, number, when, database_url=database_url)
 
 
 def on_disk(settings: Settings, *file_ids: UUID) -> list[str]:
