@@ -49,6 +49,14 @@ REFUSALS = {
     "cancel": "not_the_buyer",
     "rate": "not_the_buyer",
 }
+DECISIONS = ("open_review", "approve", "reject", "cancel", "resolve", "override_complete", "override_cancel")
+DECIDED_ABOUT = (
+    Status.EVIDENCE_SUBMITTED,
+    Status.UNDER_REVIEW,
+    Status.REJECTED,
+    Status.DISPUTED,
+    Status.COMPLETED,
+)
 ORDERS = LIFECYCLES["work_order"].declared
 ALLOWED = [
     (status, action, role)
@@ -70,6 +78,11 @@ def test_the_declared_table_is_the_specified_one() -> None:
 
 def sees(role: str, status: Status) -> bool:
     return role in IN_CHARGE | {"buyer"} or (role == "booster" and status is not Status.PENDING)
+
+
+def decisions(role: str) -> list[str]:
+    """What somebody of this role would decide about the order of another."""
+    return [action for action in DECISIONS if role in NEEDS.get(action, ROLES)]
 
 
 def expected(role: str, action: str, status: Status) -> tuple[int, str | None]:
@@ -210,23 +223,13 @@ async def test_a_booster_never_decides_about_the_own_order_whatever_else_they_ar
     # Given a booster who holds another role on the order too
     double = await somebody_else_too(cast, world, other, Role.BOOSTER)
     offered = await steps.service(double) if other == "advertiser" else cast.service
-    for status in (Status.EVIDENCE_SUBMITTED, Status.UNDER_REVIEW, Status.REJECTED, Status.DISPUTED, Status.COMPLETED):
+    for status in DECIDED_ABOUT:
         order_id = await steps.bring(
             world, status, buyer=cast.buyer, booster=double, manager=world.admin, offered=offered
         )
         # When they try to decide about it, then nothing moves
         async with world.unchanged():
-            for action in (
-                "open_review",
-                "approve",
-                "reject",
-                "cancel",
-                "resolve",
-                "override_complete",
-                "override_cancel",
-            ):
-                if action in NEEDS and other not in NEEDS[action]:
-                    continue
+            for action in decisions(other):
                 answer = await attempt(cast, double, order_id, action, "")
                 assert answer.status_code == 403, (status, action, answer.text)
                 assert answer.json()["code"] in {"not_a_reviewer", "not_the_buyer"}
@@ -241,20 +244,10 @@ async def test_a_buyer_never_decides_about_the_own_order_whatever_else_they_are_
 ) -> None:
     double = await somebody_else_too(cast, world, other)
     await steps.top_up(world, double, 10 * PRICE)
-    for status in (Status.EVIDENCE_SUBMITTED, Status.UNDER_REVIEW, Status.REJECTED, Status.DISPUTED, Status.COMPLETED):
+    for status in DECIDED_ABOUT:
         order_id = await cast.order(status, buyer=double)
         async with world.unchanged():
-            for action in (
-                "open_review",
-                "approve",
-                "reject",
-                "cancel",
-                "resolve",
-                "override_complete",
-                "override_cancel",
-            ):
-                if action in NEEDS and other not in NEEDS[action]:
-                    continue
+            for action in decisions(other):
                 answer = await attempt(cast, double, order_id, action, "")
                 refused = (409, "too_late_to_cancel") if action == "cancel" else (403, "not_a_reviewer")
                 if action == "cancel" and status in (Status.DISPUTED, Status.COMPLETED):
