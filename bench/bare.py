@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import Enum
-from types import UnionType
+from types import GenericAlias, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
@@ -76,11 +76,11 @@ def encoder(model: type[BaseModel]) -> Callable[[Any], bytes]:
 def _dict_like(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = {name: _dict_like(field.annotation) for name, field in annotation.model_fields.items()}
-        return TypedDict(annotation.__name__, fields)  # type: ignore[operator]  # made while running
+        return TypedDict(annotation.__name__, fields)  # type: ignore[operator]  # to mypy it is no call, as it cannot read the names
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return str
     if isinstance(annotation, UnionType):
-        return Union[tuple(_dict_like(part) for part in get_args(annotation))]  # noqa: UP007 - made while running
+        return Union[tuple(_dict_like(part) for part in get_args(annotation))]  # noqa: UP007 - `|` takes no tuple
     if get_origin(annotation) is list:
-        return list[tuple(_dict_like(part) for part in get_args(annotation))]  # type: ignore[misc]  # as above
+        return GenericAlias(list, tuple(_dict_like(part) for part in get_args(annotation)))
     return annotation

@@ -42,9 +42,12 @@ class Listener:
 
     async def _connection(self) -> None:
         address = self._rng.choice(self._addresses).replace("http", "ws", 1)
-        protocols: list[Any] = ["bearer", self.person.access_token]
         async with connect(
-            f"{address}/ws/notifications/", subprotocols=protocols, proxy=None, close_timeout=1, ping_interval=10
+            f"{address}/ws/notifications/",
+            subprotocols=self.person.subprotocols,
+            proxy=None,
+            close_timeout=1,
+            ping_interval=10,
         ) as socket:
             self.connections += 1
             resumed = self._last is None

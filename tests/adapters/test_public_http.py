@@ -234,7 +234,7 @@ def _known_difference(address: IPv4Address | IPv6Address) -> bool:
 
 def _edges() -> Iterator[IPv4Address | IPv6Address]:
     """First and last of every network that somebody has reserved, and their neighbours."""
-    constants = (ipaddress._IPv4Constants, ipaddress._IPv6Constants)  # type: ignore[attr-defined]  # the registry
+    constants = (ipaddress._IPv4Constants, ipaddress._IPv6Constants)  # type: ignore[attr-defined]  # typeshed keeps silent about the library's copy of the registry
     for networks in (constants[0]._private_networks, constants[1]._private_networks):
         for network in networks:
             for number in (int(network[0]) - 1, int(network[0]), int(network[-1]), int(network[-1]) + 1):

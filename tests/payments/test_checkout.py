@@ -178,9 +178,8 @@ async def test_the_browser_returns_nowhere_else(world: World, payer: Person, oth
                 (422, "return_url_refused"), (422, "validation_failed")
             ], url  # fmt: skip
         for url in MALFORMED:
-            body = '{"purpose": "top_up", "amount_minor": 100, "return_url": "%s"}' % "".join(  # noqa: UP031
-                f"\\u{ord(letter):04x}" for letter in url
-            )
+            escaped = "".join(f"\\u{ord(letter):04x}" for letter in url)
+            body = f'{{"purpose": "top_up", "amount_minor": 100, "return_url": "{escaped}"}}'
             headers = {"content-type": "application/json"}
             answer = await here.call("POST", PAYMENTS, content=body, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed"), url

@@ -47,10 +47,7 @@ async def tell(platform: Platform, person: Person, words: str) -> None:
 async def test_a_server_that_is_stopped_closes_its_sockets_with_1012_and_ends(server: Server, world: World) -> None:
     people = [await world.person() for _ in range(20)]
     url = f"ws://127.0.0.1:{server.port}/ws/notifications/"
-    sockets = [
-        await connect(url, subprotocols=["bearer", person.access_token], proxy=None)  # type: ignore[list-item]  # words
-        for person in people
-    ]
+    sockets = [await connect(url, subprotocols=person.subprotocols, proxy=None) for person in people]
     server.process.send_signal(signal.SIGTERM)
     assert await asyncio.gather(*(code_of(socket) for socket in sockets)) == [1012] * len(sockets)
     took = await ended(server.process, STOP_SECONDS)
@@ -75,8 +72,7 @@ async def test_neither_a_reader_that_reads_nothing_nor_half_a_request_keeps_a_se
     # Given a socket whose client has stopped reading with much on its way, and a request that does not come to its end
     person = await world.person()
     url = f"ws://127.0.0.1:{server.port}/ws/notifications/"
-    words = ["bearer", person.access_token]
-    socket = await connect(url, subprotocols=words, proxy=None, max_queue=1, ping_interval=None)  # type: ignore[arg-type]  # words
+    socket = await connect(url, subprotocols=person.subprotocols, proxy=None, max_queue=1, ping_interval=None)
     for _ in range(100):
         await tell(platform, person, "." * 60_000)
     provider = await world.provider()

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from tests.processes.servers import ROOT, ended, free_port, ready
+from tests.support.faithful import until
 
 READY_SECONDS = 30.0  # three or four, on a machine that has nothing else to do
 END_SECONDS = 20.0
@@ -75,17 +76,28 @@ class Up:
         [pid] = [pid for pid in descendants(self.process.pid) if words in command_of(pid)]
         return pid
 
+    async def gets_child(self, words: str) -> None:
+        """Return once there is such a process."""
+        await until(
+            lambda: any(words in command_of(pid) for pid in descendants(self.process.pid)), 10, f"a process of {words}"
+        )
+
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Another command of the product on the same folder, while this one runs."""
-        return subprocess.run(
-            [sys.executable, "-m", "app.cli", *arguments],
-            cwd=ROOT,
-            env=clean_environment(self.folder) | environment,
-            capture_output=True,
-            text=True,
-            timeout=40,
-            check=False,
-        )
+        return run(self.folder, *arguments, **environment)
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A command of the product on this folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        cwd=ROOT,
+        env=clean_environment(folder) | environment,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
@@ -238,9 +250,7 @@ async def test_children_that_die_are_started_again_and_rivals_are_refused(data: 
             pid = running.child(words)
             os.kill(pid, signal.SIGKILL)
             await gone({pid})
-            async with asyncio.timeout(10):
-                while not any(words in command_of(pid) for pid in descendants(running.process.pid)):  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            await running.gets_child(words)
         took = await ready(running.http, running.process, READY_SECONDS)
         print(f"a killed server was replaced and ready {took:.1f} s later")
         # and PostgreSQL drops all connections when one of its own processes is killed: everybody connects anew
@@ -254,7 +264,7 @@ async def test_children_that_die_are_started_again_and_rivals_are_refused(data: 
         # and the codes come, so the worker works, and it is the same one
         async with asyncio.timeout(15):
             to = {"to": account["email"]}
-            while not (await running.http.get("/api/v1/dev/messages", params=to)).json():  # noqa: ASYNC110
+            while not (await running.http.get("/api/v1/dev/messages", params=to)).json():  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.1)
         assert running.child("app.jobs.worker") == worker
 
@@ -293,11 +303,11 @@ async def test_a_port_that_is_taken_is_said_and_nothing_is_started(tmp_path: Pat
 def test_a_command_without_a_running_up_brings_its_own_servers_and_ends_them(data: Path) -> None:
     # Given a migrated database, and what a killed `up` leaves behind
     data.mkdir(exist_ok=True)
-    migrated = Up(data, None, None, None).run("migrate")  # type: ignore[arg-type]  # only the folder matters
+    migrated = run(data, "migrate")
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
     (data / "servers.json").write_text(json.dumps({"DATABASE_URL": "x", "REDIS_URL": f"unix://{data}/valkey.sock"}))
     # When
-    proved = Up(data, None, None, None).run("ledger", "verify")  # type: ignore[arg-type]  # only the folder matters
+    proved = run(data, "ledger", "verify")
     # Then
     assert proved.returncode == 0, proved.stdout + proved.stderr
     assert "clean" in proved.stdout
@@ -305,7 +315,7 @@ def test_a_command_without_a_running_up_brings_its_own_servers_and_ends_them(dat
 
 
 def test_the_openapi_document_needs_no_server(tmp_path: Path) -> None:
-    printed = Up(tmp_path, None, None, None).run("openapi")  # type: ignore[arg-type]  # only the folder matters
+    printed = run(tmp_path, "openapi")
     assert printed.returncode == 0, printed.stderr
     assert json.loads(printed.stdout)["openapi"].startswith("3.")
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from PIL import Image
 from sqlalchemy import bindparam, column, func, select, table
 from sqlalchemy.sql import text
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from app.core.actor import Actor
 from app.core.database import Session, Statement
@@ -68,6 +69,11 @@ class Person:
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.access_token}"}
+
+    @property
+    def subprotocols(self) -> list[Subprotocol]:
+        """What opens a socket for this person, offered with the handshake."""
+        return [Subprotocol("bearer"), Subprotocol(self.access_token)]
 
     async def call(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any

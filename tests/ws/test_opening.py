@@ -53,7 +53,7 @@ async def test_a_ticket_expires(configured: Settings, world: World) -> None:
 
 async def test_a_bearer_token_among_the_subprotocols_opens(small: Served, world: World) -> None:
     person = await world.person()
-    async with connect(small.url, subprotocols=["bearer", person.access_token], proxy=None) as socket:  # type: ignore[list-item]  # just words
+    async with connect(small.url, subprotocols=person.subprotocols, proxy=None) as socket:
         assert socket.subprotocol == "bearer"
         assert await frame(socket) == {"type": "ready"}
 

@@ -64,9 +64,8 @@ async def test_a_suspended_users_token_and_ticket_open_nothing(small: Served, wo
     ticket = await small.ticket(person)
     await suspend(world, person)
     # When and then
-    words: list[str] = ["bearer", person.access_token]
-    for url, offered in ((f"{small.url}?ticket={ticket}", None), (small.url, words)):
-        async with connect(url, subprotocols=offered, proxy=None) as socket:  # type: ignore[arg-type]  # just words
+    for url, offered in ((f"{small.url}?ticket={ticket}", None), (small.url, person.subprotocols)):
+        async with connect(url, subprotocols=offered, proxy=None) as socket:
             assert await closing_code(socket) == 4401
 
 

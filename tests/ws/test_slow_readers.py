@@ -15,6 +15,7 @@ from app.kernel.events import emit
 from app.kernel.platform import Platform
 from app.services.service_requests.events import SentBack
 from app.ws.position import PAGE
+from tests.support.faithful import until
 from tests.support.world import Person, World
 from tests.ws.sockets import Frame, Served, frame, resume, served, tell
 
@@ -52,9 +53,9 @@ async def flood(platform: Platform, person: Person) -> None:
 
 async def stalled(app: Served, person: Person) -> None:
     """Wait until the hub cannot write to this user any more."""
-    async with asyncio.timeout(10):
-        while not any(c.stalled_since and len(c.frames) >= PAGE for c in app.hub.of(person.id)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(
+        lambda: any(c.stalled_since and len(c.frames) >= PAGE for c in app.hub.of(person.id)), 10, "a stalled line"
+    )
 
 
 async def test_a_reader_that_never_reads_is_cut_off_and_loses_nothing(
@@ -106,9 +107,7 @@ async def test_a_slow_reader_that_reads_again_is_told_to_resume(app: Served, pla
     socket = await open_without_reading(app, person)
     await flood(platform, person)
     await stalled(app, person)
-    async with asyncio.timeout(10):
-        while not any(connection.closing for connection in app.hub.of(person.id)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: any(connection.closing for connection in app.hub.of(person.id)), 10, "a line that is closing")
     # When it reads again
     heard: dict[str, Frame] = {}
     closed: ConnectionClosed | None = None
