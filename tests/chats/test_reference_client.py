@@ -5,6 +5,7 @@ What the user does on this device, the client knows from the answers; what other
 
 import os
 import random
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -131,9 +132,9 @@ _SAID = ("conversation_id", "number", "sender_id", "text", "image_ids", "masked"
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    """Times differ in how they are written down; who takes part has no order."""
+    """Times differ in how they are written down (the database leaves out zeros at the end); participants are a set."""
     plain = {key: value for key, value in item.items() if value is not None}
-    plain["created_at"] = item["created_at"].replace("+00:00", "Z")
+    plain["created_at"] = datetime.fromisoformat(item["created_at"])
     if item.get("last_message") is not None:
         plain["last_message"] = _plain(item["last_message"])
     if "participants" in item:
