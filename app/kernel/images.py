@@ -54,6 +54,7 @@ class Images:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._idle: list[_Child] = []
+        self._burials: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(settings.image_children)
         self._own: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
@@ -96,13 +97,22 @@ class Images:
             yield
 
     async def _ask(self, child: "_Child", head: bytes, content: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
+        asked = asyncio.ensure_future(asyncio.to_thread(child.ask, head, content, self._settings.image_seconds))
         try:
-            answer = await asyncio.to_thread(child.ask, head, content, self._settings.image_seconds)
+            answer = await asyncio.shield(asked)
         except asyncio.CancelledError:
-            child.kill()  # the thread notices, and buries it
+            child.kill()
+            burial = asyncio.create_task(self._bury(child, asked))
+            self._burials.add(burial)
+            burial.add_done_callback(self._burials.discard)
             raise
         self._idle.append(child)
         return answer
+
+    async def _bury(self, child: "_Child", asked: asyncio.Future[Any]) -> None:
+        """Wait for the end of one that was given up: its thread may be done with it just now, or not have begun."""
+        await asyncio.gather(asked, return_exceptions=True)
+        await asyncio.to_thread(child.end)
 
     def _understood(self, answer: tuple[dict[str, Any], list[bytes]], order: Order) -> Picture:
         told, (content, thumbnail) = answer
@@ -119,7 +129,7 @@ class Images:
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(asyncio.to_thread(child.end) for child in idle))
+        await asyncio.gather(*self._burials, *(asyncio.to_thread(child.end) for child in idle))
 
 
 class _LeftBefore(Exception):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -38,18 +39,24 @@ async def read(images: Images, content: bytes = b"", whose: UUID | None = None) 
     return await images.read(ORDER, io.BytesIO(content), len(content), whose=whose or uuid4())
 
 
-def children(parent: int | None = None) -> set[int]:
-    """The processes of a parent that decode images, and have not ended."""
-    found = set()
+def processes(parent: int | None = None) -> dict[int, str]:
+    """The processes of a parent, and the state of each; one that has ended and was not waited for is a `Z`."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent_pid = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            command = (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(parent_pid) == (parent or os.getpid()) and state != "Z" and b"image_child" in command:
-            found.add(int(folder.name))
+        state, parent_pid = told(int(folder.name), "stat").rpartition(b")")[2].split()[:2] or (b"", b"-1")
+        if int(parent_pid) == (parent or os.getpid()):
+            found[int(folder.name)] = state.decode()
     return found
+
+
+def children(parent: int | None = None) -> set[int]:
+    """Those of them that decode images, and have not ended."""
+    return {pid for pid, state in processes(parent).items() if state != "Z" and b"image_child" in told(pid, "cmdline")}
+
+
+def unburied() -> set[int]:
+    """Those of this process that have ended, and were not waited for."""
+    return {pid for pid, state in processes().items() if state == "Z"}
 
 
 def told(pid: int, name: str) -> bytes:
@@ -164,6 +171,29 @@ async def test_one_that_is_given_up_ends(configured: Settings) -> None:
             await asyncio.wait_for(read_for_ever(images, png_bomb(5000, 5000)), 0.3)
         assert (await read(images)).content_type == "image/jpeg"
     await gone(children() - before)
+
+
+async def test_one_that_is_given_up_before_a_thread_was_free_for_it_is_buried_too(configured: Settings) -> None:
+    before, dead = children(), unburied()
+    free = threading.Event()
+    async with decoding(configured) as images:
+        # Given a picture for which there is a child, and no thread
+        others = [asyncio.create_task(asyncio.to_thread(free.wait)) for _ in range(50)]
+        try:
+            await asyncio.sleep(0)
+            reading = asyncio.create_task(read(images))
+            await asyncio.sleep(0)
+            assert children() - before
+            # When nobody wants it any more
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+        finally:
+            free.set()
+            await asyncio.gather(*others)
+    # Then nothing is left of the child
+    assert children() == before
+    assert not unburied() - dead
 
 
 async def test_they_end_with_their_parent_however_it_ends(configured: Settings) -> None:
