@@ -292,7 +292,7 @@ async def test_a_port_that_is_taken_is_said_and_nothing_is_started(tmp_path: Pat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         async with up(folder, "--no-seed", port=port) as running:
-            await ended(running.process, 10)
+            await ended(running.process, READY_SECONDS)  # it is loaded whole before it looks
             assert running.process.returncode == 1
             assert f"127.0.0.1:{port}" in running.said
             assert "in use" in running.said
