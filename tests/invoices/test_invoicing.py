@@ -25,6 +25,7 @@ from app.services.service_requests.events import LeadPurchased, LeadRefunded
 from app.services.wallets.events import ToppedUp
 from tests.invoices.steps import ZONE, issue, sale, seller, text_of
 from tests.payments.steps import paid, top_up
+from tests.support.relayed import relay_everything
 from tests.support.world import Person, World
 
 INVOICES = "/api/v1/invoices"
@@ -254,7 +255,7 @@ async def test_an_invoice_whose_process_died_before_rendering_is_rendered_by_the
         pytest.raises(asyncio.CancelledError),
     ):
         await relay.relay_batch(platform)
-    await until(lambda: relay.relay_batch(platform))
+    await relay_everything(platform)
     # Then there is one job for it
     jobs = [row for row in await queued(world) if row["entrypoint"] == "render_invoice"]
     assert [row["payload"] for row in jobs] == [f'{{"invoice_id":"{invoice.id}"}}'.encode()]
@@ -276,7 +277,7 @@ async def test_codes_do_not_queue_up_behind_documents(world: World, platform: Pl
             "phone": f"+9197{uuid4().int % 10**8:08d}", "password": "correct horse battery 7",
         },
     )  # fmt: skip
-    await until(lambda: relay.relay_batch(platform))
+    await relay_everything(platform)
     priority = {row["entrypoint"]: row["priority"] for row in await queued(world)}
     assert priority["send_code"] > priority["render_invoice"]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import ClassVar
@@ -18,6 +17,7 @@ from app.core.tasks import end
 from app.jobs import relay
 from app.kernel.events import MAILED, Event, emit
 from app.kernel.platform import Platform
+from tests.support.relayed import relay_everything
 from tests.support.world import World
 
 _QUEUED = Statement(text("SELECT entrypoint, payload FROM pgqueuer"))
@@ -41,8 +41,7 @@ class Unnoted(Event):
 @pytest.fixture(autouse=True)
 async def _nothing_before(platform: Platform, world: World) -> AsyncIterator[None]:
     """What other tests left to relay is relayed, and their jobs and ours are not carried out."""
-    while await relay.relay_batch(platform):
-        pass
+    await relay_everything(platform)
     await world.execute("DELETE FROM pgqueuer")
     yield
     await world.execute("DELETE FROM pgqueuer")
@@ -74,9 +73,9 @@ async def test_each_recipient_of_a_mailed_event_gets_a_job_and_others_do_not(pla
     await note(platform.database, *users)
     async with platform.database.write() as session:
         await emit(session, Unnoted(user_id=users[0]), subject_type="user", subject_id=users[0], to=users)
-    assert await relay.relay_batch(platform) == 2
+    assert await relay_everything(platform) == 2
     assert await mails(platform) == {str(user): 1 for user in users}
-    assert await relay.relay_batch(platform) == 0
+    assert await relay_everything(platform) == 0
 
 
 async def test_an_event_waits_for_older_transactions_and_is_not_skipped(platform: Platform) -> None:
@@ -88,7 +87,7 @@ async def test_an_event_waits_for_older_transactions_and_is_not_skipped(platform
         # When the relay looks, it does not pass it
         await relay.relay_batch(platform)
         assert await mails(platform) == {}
-    await relay.relay_batch(platform)
+    await relay_everything(platform)
     assert await mails(platform) == {str(early): 1, str(late): 1}
 
 
@@ -114,12 +113,10 @@ async def test_many_relays_that_are_killed_again_and_again_relay_each_event_once
     await asyncio.gather(*(write() for _ in range(8)))
     await end(*relays)
     # the last one killed may hold the cursor until its rollback has arrived
-    until = time.monotonic() + 5
-    while (queued := await mails(platform)).total() < len(users) and time.monotonic() < until:
-        await relay.relay_batch(platform)
+    await relay_everything(platform)
 
     # Then every mail is there, once
-    assert queued == {str(user): 1 for user in users}
+    assert await mails(platform) == {str(user): 1 for user in users}
 
 
 async def test_a_relay_that_dies_before_its_commit_has_done_nothing(
@@ -137,7 +134,7 @@ async def test_a_relay_that_dies_before_its_commit_has_done_nothing(
         with pytest.raises(asyncio.CancelledError):
             await relay.relay_batch(platform)
     assert await mails(platform) == {}
-    await relay.relay_batch(platform)
+    await relay_everything(platform)
     assert await mails(platform) == {str(user): 1}
 
 

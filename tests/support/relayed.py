@@ -16,13 +16,17 @@ _LEFT = Statement(
 )
 
 
-async def relay_everything(platform: Platform) -> None:
-    """Relay all that has committed; a transaction that runs elsewhere may hold some of it up for a moment."""
+async def relay_everything(platform: Platform) -> int:
+    """Relay all that has committed; how many events that were.
+
+    A transaction that runs elsewhere may hold some of it up for a moment: the database's own analysis of a table, too.
+    """
+    relayed = 0
     async with asyncio.timeout(10):
         while True:
-            while await relay.relay_batch(platform):
-                pass
+            while count := await relay.relay_batch(platform):
+                relayed += count
             async with platform.database.read() as session:
                 if not await session.scalar(_LEFT, consumer=relay.CONSUMER):
-                    return
+                    return relayed
             await asyncio.sleep(0.01)
