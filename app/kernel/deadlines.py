@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.database import Session, Statement
 from app.core.errors import NotFound
-from app.kernel.transitions import IllegalTransition, constant
+from app.core.sql import constant
+from app.kernel.transitions import IllegalTransition
 from app.models.deadlines import deadlines
 
 Handler = Callable[[Session, UUID], Awaitable[None]]

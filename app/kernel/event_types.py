@@ -6,8 +6,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Text, any_, func, or_
 
 from app.core.errors import Unprocessable
+from app.core.sql import constant
 from app.kernel.events import declared
-from app.kernel.transitions import constant
 
 EVERY: Final = "*"
 

@@ -10,10 +10,25 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Boolean, Uuid, bindparam, column, insert, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    column,
+    insert,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.selectable import CTE
 
 from app.core.database import Session, Statement, given
 from app.core.ids import uuid7
+from app.core.sql import constant, document
 from app.core.valkey import STREAMS
 from app.models.events import events, notifications
 from app.models.notifications import Channel as Channel
@@ -119,29 +134,60 @@ def message(name: str, payload: Mapping[str, Any], language: str) -> str:
     return messages.get(language, messages["en"]).format_map(payload)
 
 
-_INSERTED: Final = (
-    insert(events)
-    .values(
-        id=bindparam("event_id", type_=Uuid),
-        name=bindparam("name"),
-        subject_type=bindparam("subject_type"),
-        subject_id=bindparam("subject_id"),
-        payload=bindparam("payload"),
+def log_entry(
+    event: type[Event],
+    event_id: ColumnElement[Any],
+    subject: tuple[str, ColumnElement[Any]],
+    payload: Mapping[str, ColumnElement[Any]],
+) -> Select[Any]:
+    """The row of an event whose payload the statement makes; `TypeError` unless it has just the fields of the model.
+
+    The caller says from where, and under which condition.
+    """
+    if set(payload) != set(event.model_fields):
+        raise TypeError(f"{event.name}: payload and model differ in {set(payload) ^ set(event.model_fields)}")
+    subject_type, subject_id = subject
+    return select(event_id, constant(event.name), constant(subject_type), subject_id, document(payload))
+
+
+def emission(entry: Select[Any], readers: Select[Any], *, suffix: str = "") -> tuple[CTE, CTE]:
+    """The parts of a statement that write an event, if `entry` has a row, and its recipients, whose ids the second has.
+
+    `readers` selects each `user_id` once, and whether that user is not to be notified (`quiet`): devices of theirs get
+    it even so, so that their lists follow. The names of the parts end in `suffix`.
+    """
+    event = (
+        insert(events)
+        .from_select(["id", "name", "subject_type", "subject_id", "payload"], entry)
+        .returning(events.c.id, events.c.seq)
+        .cte(f"event{suffix}")
     )
-    .returning(events.c.id, events.c.seq)
-    .cte("inserted")
+    each = readers.subquery(f"readers{suffix}")
+    notified = (
+        insert(notifications)
+        .from_select(
+            ["user_id", "event_id", "seq", "quiet"],
+            select(each.c.user_id, event.c.id, event.c.seq, each.c.quiet).select_from(each.join(event, true())),
+        )
+        .returning(notifications.c.user_id)
+        .cte(f"notified{suffix}")
+    )
+    return event, notified
+
+
+_ENTRY: Final = select(
+    bindparam("event_id", type_=Uuid),
+    bindparam("name", type_=Text),
+    bindparam("subject_type", type_=Text),
+    bindparam("subject_id", type_=Uuid),
+    bindparam("payload", type_=JSONB),
 )
 _RECIPIENTS: Final = given(
     "recipients",
     recipients=column("user_id", Uuid),
     quiet=column("quiet", Boolean),
 )
-_EMIT: Final = Statement(
-    insert(notifications).from_select(
-        ["user_id", "event_id", "seq", "quiet"],
-        select(_RECIPIENTS.c.user_id, _INSERTED.c.id, _INSERTED.c.seq, _RECIPIENTS.c.quiet),
-    )
-)
+_EMIT: Final = Statement(select(literal_column("1")).add_cte(*emission(_ENTRY, select(_RECIPIENTS))))
 
 
 async def emit(

@@ -42,8 +42,9 @@ from sqlalchemy import (
 
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import Unprocessable
+from app.core.sql import constant
 from app.kernel import deadlines
-from app.kernel.transitions import ACTOR, Columns, Deadline, Guard, IllegalTransition, constant
+from app.kernel.transitions import ACTOR, Columns, Deadline, Guard, IllegalTransition
 from app.models.evidence import Verdict, evidence_rounds
 from app.models.files import FilePurpose, files
 from app.schemas.evidence import EvidenceRound

@@ -36,11 +36,11 @@ from app.core.config import Settings
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
+from app.core.sql import constants
 from app.kernel import images, media, subjects
 from app.kernel.images import Order
 from app.kernel.locks import lock_account
 from app.kernel.platform import Platform
-from app.kernel.transitions import constants
 from app.models.files import FilePurpose, UploadPurpose, files
 from app.schemas.files import FileLink, StoredFile
 

@@ -17,6 +17,7 @@ from app.core.config import settings
 from app.core.database import ReadSession, Row, Session, Statement
 from app.core.errors import Conflict, NotFound, Problem
 from app.core.ids import uuid7
+from app.core.sql import constant, constants
 from app.core.valkey import STREAMS
 from app.kernel.lifecycle_sql import compile_creation, compile_explanation, compile_transition
 from app.kernel.transitions import (
@@ -32,8 +33,6 @@ from app.kernel.transitions import (
     Refusal,
     Transition,
     actor_has,
-    constant,
-    constants,
 )
 
 __all__ = [

@@ -44,10 +44,11 @@ from sqlalchemy.sql.selectable import CTE
 from sqlalchemy.sql.visitors import iterate
 
 from app.core.database import Statement
-from app.kernel.transitions import ACTOR, Choice, Creation, Deadline, Declaration, Emit, Transition, constant, constants
+from app.core.sql import constant, constants, document
+from app.kernel.events import emission, log_entry
+from app.kernel.transitions import ACTOR, Choice, Creation, Deadline, Declaration, Emit, Transition
 from app.models.audit import audit_trail
 from app.models.deadlines import deadlines
-from app.models.events import events, notifications
 
 _ONE_SECOND: Final[ColumnElement[Any]] = literal_column("interval '1 second'")
 
@@ -143,51 +144,27 @@ def _audit(
         moved.c.status,
         ACTOR,
         reason,
-        _json(details),
+        document(details) if details else cast(null(), JSONB),
     )
     columns = ["subject_type", "subject_id", "action", "from_status", "to_status", "actor_id", "reason", "details"]
     return insert(audit_trail).from_select(columns, row).cte("trail")
 
 
 def _emission(declared: Declaration, moved: CTE, emit: Emit, index: int) -> tuple[CTE, CTE]:
-    payload = emit.payload(moved.c)
-    if set(payload) != set(emit.event.model_fields):
-        raise TypeError(f"{emit.event.name}: payload and model differ in {set(payload) ^ set(emit.event.model_fields)}")
-    row = select(
-        bindparam(f"event_{index}_id", type_=Uuid),
-        constant(emit.event.name),
-        constant(declared.subject),
-        moved.c.id,
-        _json(payload),
-    )
+    event_id = bindparam(f"event_{index}_id", type_=Uuid)
+    entry = log_entry(emit.event, event_id, (declared.subject, moved.c.id), emit.payload(moved.c))
     if emit.only_if is not None:
-        row = row.where(emit.only_if(moved.c))
-    event = (
-        insert(events)
-        .from_select(["id", "name", "subject_type", "subject_id", "payload"], row)
-        .returning(events.c.id, events.c.seq)
-        .cte(f"event_{index}")
-    )
+        entry = entry.where(emit.only_if(moved.c))
     limit: BindParameter[int] | None = None if emit.up_to is None else bindparam(f"event_{index}_limit")
     heard = [
         _heard(to(moved.c), moved, bound, is_quiet)
         for to, bound, is_quiet in ((emit.to, limit, false()), (emit.quietly_to, None, true()))
         if to is not None
     ]
-    readers = heard[0].union_all(*heard[1:]).subquery(f"readers_{index}")
-    notified = (
-        insert(notifications)
-        .from_select(
-            ["user_id", "event_id", "seq", "quiet"],
-            # Once for each, and aloud if in any way.
-            select(readers.c.user_id, event.c.id, event.c.seq, func.bool_and(readers.c.quiet))
-            .select_from(readers.join(event, true()))
-            .group_by(readers.c.user_id, event.c.id, event.c.seq),
-        )
-        .returning(notifications.c.user_id)
-        .cte(f"notified_{index}")
-    )
-    return event, notified
+    everybody = heard[0].union_all(*heard[1:]).subquery()
+    # Once for each, and aloud if in any way.
+    readers = select(everybody.c.user_id, func.bool_and(everybody.c.quiet).label("quiet")).group_by(everybody.c.user_id)
+    return emission(entry, readers, suffix=f"_{index}")
 
 
 def _heard(
@@ -241,10 +218,3 @@ def _needs_values(condition: ColumnElement[bool]) -> bool:
     return any(
         isinstance(part, BindParameter) and part.required and part.key not in known for part in iterate(condition)
     )
-
-
-def _json(values: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
-    if not values:
-        return cast(null(), JSONB)
-    pairs = [part for key, value in values.items() for part in (constant(key), value)]
-    return func.jsonb_build_object(*pairs, type_=JSONB)

@@ -26,7 +26,8 @@ from sqlalchemy import (
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Statement
-from app.kernel.transitions import Columns, constants
+from app.core.sql import constants
+from app.kernel.transitions import Columns
 from app.models.files import FilePurpose
 from app.models.ledger import AccountKind, accounts
 

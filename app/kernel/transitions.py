@@ -1,6 +1,6 @@
 """What a lifecycle is declared with: transitions, guards, events, deadlines. `lifecycle.py` runs them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -17,12 +17,11 @@ from sqlalchemy import (
     Update,
     Uuid,
     bindparam,
-    cast,
-    literal_column,
 )
 from sqlalchemy.sql import ColumnCollection
 
 from app.core.errors import Conflict, Problem
+from app.core.sql import constants
 from app.kernel.events import Event
 
 ACTOR: Final[ColumnElement[UUID]] = bindparam("actor_id", type_=Uuid)
@@ -35,16 +34,6 @@ Refusal = Callable[[], Problem]
 def actor_has(*roles: str) -> ColumnElement[bool]:
     """The actor holds one of these roles."""
     return _ACTOR_ROLES.op("&&", is_comparison=True)(constants(roles))
-
-
-def constant(value: str) -> ColumnElement[str]:
-    """A word that is part of the statement's text, so that it costs no parameter on each call."""
-    return literal_column("'" + value.replace("'", "''") + "'", Text)
-
-
-def constants(values: Iterable[str]) -> ColumnElement[Sequence[str]]:
-    """A fixed list of words, to compare with `any_`."""
-    return cast(literal_column("'{" + ",".join(sorted(values)) + "}'"), ARRAY(Text))
 
 
 class IllegalTransition(Conflict):

@@ -12,9 +12,8 @@ from app.kernel import events
 from app.kernel.lifecycle import ACTOR
 from app.models.chats import conversations, messages
 from app.services.chats import access
-from app.services.chats.events import MessageDeleted
+from app.services.chats.events import SUBJECT, MessageDeleted
 from app.services.chats.opening import UNSAY
-from app.services.chats.outbox import SUBJECT
 from app.services.chats.sending import talk_of
 
 

@@ -1,10 +1,13 @@
 """What happens in conversations. With what a client had before, they are enough to show a list and an open chat."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 from uuid import UUID
 
 from app.kernel.events import PUSHED, Channel, Event, entitle
 from app.schemas.chats import Participant
+
+SUBJECT: Final = "conversation"
+"""What the events are about."""
 
 entitle("chat", en="Chats", hi="बातचीत")
 

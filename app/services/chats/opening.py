@@ -34,8 +34,7 @@ from app.models.events import events as event_log
 from app.models.users import users
 from app.schemas.chats import Conversation, OpenConversation
 from app.services.chats import access, reading
-from app.services.chats.events import ConversationDeleted, MessageSent, ParticipantJoined
-from app.services.chats.outbox import SUBJECT
+from app.services.chats.events import SUBJECT, ConversationDeleted, MessageSent, ParticipantJoined
 from app.services.chats.refusals import AlreadyTakesPart, ConversationClosed
 from app.services.chats.sending import locked, talk_of
 

@@ -11,13 +11,13 @@ from app.core.database import Session, Statement
 from app.core.errors import NotFound
 from app.core.ids import uuid7
 from app.core.valkey import STREAMS
+from app.kernel.events import emission, log_entry
 from app.kernel.lifecycle import ACTOR
 from app.models.chats import conversation_participants, messages
 from app.models.events import notifications
 from app.schemas.chats import ReadPosition
 from app.services.chats import access
-from app.services.chats.events import Read
-from app.services.chats.outbox import told
+from app.services.chats.events import SUBJECT, Read
 from app.services.chats.sending import COUNTED, locked, talk_of
 
 _mine = conversation_participants.c
@@ -73,18 +73,15 @@ def _move() -> Statement:
         .values(read_at=func.now())
         .cte("in_feed")
     )
-    event, notified = told(
-        Read,
-        bindparam("event_id", type_=Uuid),
-        moved,
-        {
-            "conversation_id": moved.c.conversation_id,
-            "user_id": ACTOR,
-            "read_number": moved.c.read_number,
-            "unread_count": moved.c.unread_count,
-        },
-        select(everybody.c.user_id).select_from(everybody.join(moved, true())),
-        quiet=lambda _: true(),
+    payload = {
+        "conversation_id": moved.c.conversation_id,
+        "user_id": ACTOR,
+        "read_number": moved.c.read_number,
+        "unread_count": moved.c.unread_count,
+    }
+    event, notified = emission(
+        log_entry(Read, bindparam("event_id", type_=Uuid), (SUBJECT, moved.c.conversation_id), payload),
+        select(everybody.c.user_id, true().label("quiet")).select_from(everybody.join(moved, true())),
     )
     return Statement(
         select(

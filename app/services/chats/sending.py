@@ -33,6 +33,7 @@ from app.core.database import Row, Session, Statement, refuse_violation
 from app.core.errors import NotFound, Problem
 from app.core.ids import uuid7
 from app.core.valkey import STREAMS
+from app.kernel.events import emission, log_entry
 from app.kernel.files import UnknownFile
 from app.kernel.lifecycle import ACTOR, constant
 from app.kernel.platform import Platform
@@ -40,8 +41,7 @@ from app.models.chats import conversation_participants, conversations, messages
 from app.models.files import FilePurpose, files
 from app.schemas.chats import Message, SendMessage
 from app.services.chats import access, masking, reading
-from app.services.chats.events import MessageSent
-from app.services.chats.outbox import told
+from app.services.chats.events import SUBJECT, MessageSent
 from app.services.chats.refusals import (
     AlreadySent,
     ClientMessageIdReused,
@@ -187,22 +187,18 @@ def _send() -> Statement:
     )
     touched = _touched(message, everybody)
     people = reading.participants(touched, decided.c.contacts_open).scalar_subquery()
-    payload = {name: decided.c[name] for name in ("subject_type", "subject_id", "counterpart_id", "contacts_open")} | {
-        name: message.c[name] for name in ("conversation_id", "number", "sender_id", "text", "image_ids")
+    payload = {
+        **{name: decided.c[name] for name in ("subject_type", "subject_id", "counterpart_id", "contacts_open")},
+        **{name: message.c[name] for name in ("conversation_id", "number", "sender_id", "text", "image_ids")},
+        "conversation_created_at": decided.c.created_at,
+        "participants": people,
+        "message_id": message.c.id,
+        "masked": message.c.original_text.is_not(None),
     }
-    event, notified = told(
-        MessageSent,
-        _id,
-        message.join(decided, true()),
-        payload
-        | {
-            "conversation_created_at": decided.c.created_at,
-            "participants": people,
-            "message_id": message.c.id,
-            "masked": message.c.original_text.is_not(None),
-        },
-        select(everybody.c.user_id),
-        quiet=lambda user_id: user_id == ACTOR,
+    entry = log_entry(MessageSent, _id, (SUBJECT, message.c.conversation_id), payload)
+    event, notified = emission(
+        entry.select_from(message.join(decided, true())),
+        select(everybody.c.user_id, (everybody.c.user_id == ACTOR).label("quiet")),
     )
     facts = ("takes_part", "has_others", "blocked", "images_fit", "may_join")
     return Statement(

@@ -21,10 +21,11 @@ from app.core.actor import CLOCK
 from app.core.database import Row, Session, Statement
 from app.core.errors import NotFound, Problem
 from app.core.ids import uuid7
+from app.core.sql import constant
 from app.kernel import deadlines as clock
 from app.kernel import ledger
 from app.kernel.platform import Platform
-from app.kernel.transitions import IllegalTransition, constant
+from app.kernel.transitions import IllegalTransition
 from app.models.deadlines import deadlines
 from app.models.ledger import AccountKind
 from app.models.payments import PaymentStatus as Status

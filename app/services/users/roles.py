@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
-from app.kernel.transitions import constant
+from app.core.sql import constant
 from app.models.users import Role, user_roles
 
 

@@ -24,9 +24,9 @@ from app.core.database import ReadSession, Session, Statement
 from app.core.errors import NotFound, Unprocessable
 from app.core.money import UnknownCurrency
 from app.core.pagination import decode, next_cursor
+from app.core.sql import constant, constants
 from app.kernel import ledger
 from app.kernel.events import emit
-from app.kernel.transitions import constant, constants
 from app.models.base import Timestamp
 from app.models.ledger import AccountKind, accounts, entries, postings
 from app.models.users import users
