@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Select,
     Table,
@@ -17,15 +16,15 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    column,
     false,
     literal_column,
     select,
-    text,
     true,
 )
 
 from app.core.actor import Actor
-from app.core.database import ReadSession, Statement
+from app.core.database import ReadSession, Statement, given
 from app.core.sql import constants
 from app.kernel.transitions import Columns
 from app.models.files import FilePurpose
@@ -107,9 +106,11 @@ def _of_many(subject: Subject, parties: Callable[[Columns], Select[Any]]) -> Sta
     """The parties of each of many subjects.
 
     `parties` is written for a relation of one row, so it is asked once for each id, beside it in the same statement.
-    The inner one is put in as text, because SQLAlchemy would lift its CTE out of the reach of `wanted`.
     """
-    row = select(subject.table).where(subject.table.c.id == literal_column("wanted.subject_id")).cte("subject")
+    wanted = given("wanted", subject_ids=column("subject_id", Uuid))
+    # As text: SQLAlchemy correlates no CTE, and would put `wanted` into its FROM once more.
+    wanted_id = literal_column("wanted.subject_id", Uuid)
+    row = select(subject.table).where(subject.table.c.id == wanted_id).cte("subject", nesting=True)
     ids = parties(row.c).subquery("ids")
     is_located: ColumnElement[bool] = false()
     if subject.located is not None:
@@ -119,13 +120,11 @@ def _of_many(subject: Subject, parties: Callable[[Columns], Select[Any]]) -> Sta
     if subject.conversation is not None and subject.conversation.host is not None:
         meets_all = ids.c[0] == subject.conversation.host(row.c)
     who = (ids.c[0].label("user_id"), is_located.label("is_located"), meets_all.label("meets_all"))
-    inner = Statement(select(*who).select_from(ids, row))
-    if inner.names:
-        raise TypeError(f"the parties of {subject.name} depend on {sorted(inner.names)}, not on its row alone")
-    # Names stand in no user's hand here: they are those of the declaration.
-    outer = f"""SELECT wanted.subject_id, party.user_id, party.is_located, party.meets_all
-        FROM unnest(:subject_ids) AS wanted (subject_id), LATERAL ({inner.sql}) AS party"""  # noqa: S608
-    return Statement(text(outer).bindparams(bindparam("subject_ids", type_=ARRAY(Uuid))))
+    party = select(*who).select_from(ids, row).add_cte(row, nest_here=True).lateral("party")
+    statement = Statement(select(wanted.c.subject_id, party).select_from(wanted, party))
+    if statement.names != {"subject_ids"}:
+        raise TypeError(f"the parties of {subject.name} depend on {sorted(statement.names)}, not on its row alone")
+    return statement
 
 
 def _held(subject: Subject) -> Statement:
