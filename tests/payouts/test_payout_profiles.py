@@ -12,6 +12,7 @@ from app.core.actor import Actor
 from app.core.config import settings
 from app.core.errors import TooManyRequests
 from app.core.security import Seals, Unsealable
+from app.kernel import sealed_columns
 from app.kernel.platform import Platform
 from app.models.payouts import PayoutProfileStatus as Status
 from app.schemas.payouts import BankAccount
@@ -262,7 +263,7 @@ async def test_a_rotation_of_keys_loses_no_bank_account(world: World, rotated: P
         only_new.open(await sealed(), owner.id)
     try:
         # When everything is sealed anew, page by page, then the old key is needed no more
-        with patch.object(profiles, "_RESEALED_AT_ONCE", 2):
+        with patch.object(sealed_columns, "_RENEWED_TOGETHER", 2):
             assert await profiles.reseal(rotated) == len(await world.rows("payout_profiles"))
         assert only_new.open(await sealed(), owner.id) == account["account_number"]
         with pytest.raises(Unsealable):

@@ -1,10 +1,10 @@
 """Payout profiles: where somebody's money goes, and who has verified that (money.md: payout)."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, or_, select
 
 from app.core.actor import Actor
 from app.core.config import settings
@@ -13,6 +13,7 @@ from app.core.errors import Conflict, Forbidden
 from app.core.security import Unsealable
 from app.kernel.lifecycle import ACTOR, Columns, Creation, Emit, Guard, Lifecycle, Transition
 from app.kernel.platform import Platform
+from app.kernel.sealed_columns import SealedColumns
 from app.models.payouts import PayoutProfileStatus as Status
 from app.models.payouts import payout_profiles
 from app.models.users import Role
@@ -167,34 +168,12 @@ async def decide(session: Session, actor: Actor, user_id: UUID, action: Action, 
     return await queries.reviewed_profile(session, user_id)
 
 
-_AFTER = Statement(
-    select(payout_profiles.c.id, payout_profiles.c.sealed_account_number)
-    .where(payout_profiles.c.id > bindparam("after", type_=payout_profiles.c.id.type))
-    .order_by(payout_profiles.c.id)
-    .limit(bindparam("rows"))
-    .with_for_update(key_share=True)
-)
-_RESEAL = Statement(
-    update(payout_profiles)
-    .where(payout_profiles.c.id == bindparam("owner_id"))
-    .values(sealed_account_number=bindparam("sealed"))
-)
-_RESEALED_AT_ONCE = 500
+_SEALED: Final = SealedColumns(payout_profiles, "sealed_account_number")
 
 
 async def reseal(platform: Platform) -> int:
-    """Seal every account number under the first of the secret keys, a few hundred a transaction; how many there are.
+    """Seal every account number under the first of the secret keys; how many there are.
 
     Run after a new key was put first and before an old one is taken away. Raises `Unsealable`.
     """
-    done, after = 0, UUID(int=0)
-    while True:
-        async with platform.database.write() as session:
-            rows = await session.all(_AFTER, after=after, rows=_RESEALED_AT_ONCE)
-            for row in rows:
-                sealed = platform.seals.renew(row["sealed_account_number"])
-                await session.execute(_RESEAL, owner_id=row["id"], sealed=sealed)
-        done += len(rows)
-        if len(rows) < _RESEALED_AT_ONCE:
-            return done
-        after = rows[-1]["id"]
+    return await _SEALED.renew(platform)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, Text, bindparam, cast, delete, func, select, update
+from sqlalchemy import ARRAY, Text, bindparam, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from app.core.actor import Actor
@@ -17,6 +17,7 @@ from app.kernel import event_types
 from app.kernel.events import emit
 from app.kernel.locks import lock_account
 from app.kernel.platform import Platform
+from app.kernel.sealed_columns import SealedColumns
 from app.models.webhook_endpoints import webhook_endpoints
 from app.schemas.webhook_endpoints import (
     RegisterWebhookEndpoint,
@@ -184,42 +185,12 @@ def _endpoint(row: Row | None) -> WebhookEndpoint:
     return WebhookEndpoint.model_validate(dict(row))
 
 
-_AFTER: Final = Statement(
-    select(webhook_endpoints.c.id, webhook_endpoints.c.sealed_secret, webhook_endpoints.c.sealed_previous_secret)
-    .where(webhook_endpoints.c.id > bindparam("after", type_=webhook_endpoints.c.id.type))
-    .order_by(webhook_endpoints.c.id)
-    .limit(bindparam("rows"))
-    .with_for_update(key_share=True)
-)
-_RESEAL: Final = Statement(
-    update(webhook_endpoints)
-    .where(webhook_endpoints.c.id == bindparam("endpoint_id"))
-    .values(
-        sealed_secret=bindparam("sealed"),
-        sealed_previous_secret=cast(bindparam("sealed_previous"), LargeBinary),
-    )
-)
-_RESEALED_AT_ONCE: Final = 500
+_SEALED: Final = SealedColumns(webhook_endpoints, "sealed_secret", "sealed_previous_secret")
 
 
 async def reseal(platform: Platform) -> int:
-    """Seal every secret under the first of the secret keys, a few hundred a transaction; how many endpoints there are.
+    """Seal every secret under the first of the secret keys; how many endpoints there are.
 
     Run after a new key was put first and before an old one is taken away. Raises `Unsealable`.
     """
-    done, after = 0, UUID(int=0)
-    while True:
-        async with platform.database.write() as session:
-            rows = await session.all(_AFTER, after=after, rows=_RESEALED_AT_ONCE)
-            for row in rows:
-                previous = row["sealed_previous_secret"]
-                await session.execute(
-                    _RESEAL,
-                    endpoint_id=row["id"],
-                    sealed=platform.seals.renew(row["sealed_secret"]),
-                    sealed_previous=None if previous is None else platform.seals.renew(previous),
-                )
-        done += len(rows)
-        if len(rows) < _RESEALED_AT_ONCE:
-            return done
-        after = rows[-1]["id"]
+    return await _SEALED.renew(platform)
