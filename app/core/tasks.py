@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import structlog
 
+from app.core.errors import Problem
+
 _log = structlog.get_logger()
 
 _ASK_AGAIN_SECONDS: Final = 0.1
@@ -37,11 +39,25 @@ async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:
         task.result()
 
 
-async def for_ever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop again whenever it breaks, after a pause: whoever needs it would otherwise wait for good."""
+async def keep_at(step: Callable[[], Awaitable[object]], *, pause: float, after_failure: float = 1) -> None:
+    """Take a step again and again until cancelled, whatever becomes of one.
+
+    A step that answers truth has left something for the next one, which follows at once; otherwise it follows after
+    `pause` seconds, or, where one failed, after `after_failure` seconds. The log tells of each that failed.
+    """
+    name = getattr(step, "func", step).__qualname__
     while True:
         try:
-            await loop()
+            wait = 0 if await step() else pause
+        except Problem as problem:
+            _log.warning("loop_waits", loop=name, code=problem.code)
+            wait = after_failure
         except Exception:
-            _log.exception("loop_broke", loop=getattr(loop, "__qualname__", str(loop)))
-        await asyncio.sleep(_PAUSE_SECONDS)
+            _log.exception("loop_broke", loop=name)
+            wait = after_failure
+        await asyncio.sleep(wait)
+
+
+async def for_ever(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop again whenever it breaks, after a pause: whoever needs it would otherwise wait for good."""
+    await keep_at(loop, pause=_PAUSE_SECONDS, after_failure=_PAUSE_SECONDS)

@@ -1,10 +1,10 @@
 """The clock: works off deadlines that are due, by the database's time."""
 
-import asyncio
+from functools import partial
 
 import structlog
 
-from app.core.errors import Problem
+from app.core.tasks import keep_at
 from app.kernel import deadlines
 from app.kernel.platform import Platform
 
@@ -29,11 +29,5 @@ async def tick(platform: Platform) -> int:
 
 async def run(platform: Platform) -> None:
     """Tick for as long as the process lives."""
-    while True:
-        try:
-            await tick(platform)
-        except Problem as problem:
-            _log.warning("clock_waits", code=problem.code)
-        except Exception:
-            _log.exception("clock_broke")
-        await asyncio.sleep(platform.settings.deadline_poll_seconds)
+    pause = platform.settings.deadline_poll_seconds
+    await keep_at(partial(tick, platform), pause=pause, after_failure=pause)

@@ -4,15 +4,14 @@ It reads the outbox up to the oldest running transaction: below that nothing can
 enough and no event is marked. The jobs and the cursor's move commit together.
 """
 
-import asyncio
+from functools import partial
 from typing import Any, Final
 
-import structlog
 from pydantic_core import to_json
 from sqlalchemy import BigInteger, bindparam, cast, func, literal_column, select, tuple_, update
 
 from app.core.database import Row, Statement
-from app.core.errors import Problem
+from app.core.tasks import keep_at
 from app.kernel.jobs import Job, enqueue
 from app.kernel.platform import Platform
 from app.models.events import TransactionId, events, notifications, relay_cursors
@@ -20,8 +19,6 @@ from app.services.flows.invoicing import DOCUMENTED
 from app.services.invoices.events import Issued
 from app.services.notifications.recipients import jobs_for
 from app.services.users.events import CodeRequested, Registered
-
-_log = structlog.get_logger()
 
 CONSUMER: Final = "messages"
 _BATCH: Final = 500
@@ -122,14 +119,5 @@ async def skip(platform: Platform) -> None:
 
 async def run(platform: Platform) -> None:
     """Relay for as long as the process lives."""
-    while True:
-        try:
-            if not await relay_batch(platform):
-                await asyncio.sleep(platform.settings.relay_poll_seconds)
-        except Problem as problem:
-            _log.warning("relay_waits", code=problem.code)
-            await asyncio.sleep(1)
-        except Exception:
-            # An event that cannot be relayed holds up the mail, which is bad enough; the deadlines must go on.
-            _log.exception("relay_broke")
-            await asyncio.sleep(1)
+    # An event that cannot be relayed holds up the mail, which is bad enough; the deadlines must go on.
+    await keep_at(partial(relay_batch, platform), pause=platform.settings.relay_poll_seconds)

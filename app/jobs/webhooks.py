@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from app.core.database import Row
 from app.core.errors import Problem
-from app.core.tasks import end
+from app.core.tasks import end, keep_at
 from app.kernel.platform import Platform
 from app.services.webhook_endpoints import sending, spreading
 
@@ -78,32 +79,23 @@ async def send_due(platform: Platform) -> int:
 
 async def run_spreading(platform: Platform) -> None:
     """Make deliveries of events for as long as the process lives."""
-    while True:
-        try:
-            if await spreading.spread(platform) < spreading.BATCH:
-                await asyncio.sleep(platform.settings.webhook_poll_seconds)
-        except Problem as problem:
-            _log.warning("webhooks_wait", code=problem.code)
-            await asyncio.sleep(1)
-        except Exception:
-            _log.exception("webhook_spreading_broke")
-            await asyncio.sleep(1)
+    await keep_at(partial(_spread, platform), pause=platform.settings.webhook_poll_seconds)
+
+
+async def _spread(platform: Platform) -> bool:
+    return await spreading.spread(platform) >= spreading.BATCH
 
 
 async def run_sending(platform: Platform) -> None:
     """Send what is due for as long as the process lives."""
-    sender = Sender(platform)
+    sender, pause = Sender(platform), platform.settings.webhook_poll_seconds
     try:
-        while True:
-            try:
-                started = await sender.start_what_is_due()
-            except Problem as problem:
-                _log.warning("webhooks_wait", code=problem.code)
-                started = 0
-            except Exception:
-                _log.exception("webhook_sending_broke")
-                started = 0
-            # What ends at once makes room for what is next; what is not due yet is looked for now and then.
-            await (asyncio.sleep(0) if started else sender.wait(platform.settings.webhook_poll_seconds))
+        await keep_at(partial(_send, sender, pause), pause=0, after_failure=pause)
     finally:
         await sender.close()
+
+
+async def _send(sender: Sender, pause: float) -> None:
+    # What ends at once makes room for what is next; what is not due yet is looked for now and then.
+    if not await sender.start_what_is_due():
+        await sender.wait(pause)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from app.core.tasks import end, run_together
+from app.core.errors import Unavailable
+from app.core.tasks import end, keep_at, run_together
 
 PATIENCE = 5
 
@@ -74,3 +75,25 @@ async def test_who_is_cancelled_leaves_nothing_running_together() -> None:
     await asyncio.sleep(0)
     await end(together)
     assert sorted(ended) == [1, 2]
+
+
+async def test_a_step_is_kept_at_whatever_becomes_of_one_and_ends_when_told_to() -> None:
+    outcomes: list[object] = [True, Unavailable("away"), ZeroDivisionError(), False, True]
+    enough = asyncio.Event()
+
+    async def step() -> object:
+        outcome = outcomes.pop(0)
+        if not outcomes:
+            enough.set()
+            await asyncio.sleep(60)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    # Given steps that succeed, fail as foreseen, fail as not foreseen, and find nothing to do
+    task = asyncio.create_task(keep_at(step, pause=0, after_failure=0))
+    # Then the next one follows each of them
+    await asyncio.wait_for(enough.wait(), PATIENCE)
+    # and being cancelled is no failure
+    await asyncio.wait_for(end(task), PATIENCE)
+    assert task.cancelled()
