@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Request, Response
-from fastapi.security import HTTPBearer
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 from pydantic import BaseModel
 
 from app.core.actor import Actor
@@ -20,10 +21,21 @@ from app.services.api_keys.keys import MARK
 _SCHEME = "bearer "
 
 
-class _Bearer(HTTPBearer):
-    """Documents the scheme, and checks the token, in one dependency: each one costs every request a little."""
+class _Scheme(SecurityBase):
+    """Documents a scheme and, called, checks the token, in one dependency: each one costs every request a little."""
 
-    async def __call__(self, request: Request) -> Actor:  # type: ignore[override]  # a verified actor, not the raw token
+    def __init__(self, name: str, description: str) -> None:
+        self.scheme_name = name
+        self.model = HTTPBearer(description=description)
+
+
+class _Bearer(_Scheme):
+    """A signed-in user."""
+
+    def __init__(self) -> None:
+        super().__init__("bearer", "The access token of `/auth/login`.")
+
+    async def __call__(self, request: Request) -> Actor:
         token = bearer_token(request)
         if token is None:
             raise Unauthenticated()
@@ -31,16 +43,12 @@ class _Bearer(HTTPBearer):
         return actor
 
 
-class _ApiKey(HTTPBearer):
-    """An API key that holds one of these scopes. Only routes that ask for one take keys: to the others it is a token
-    like any other that is not valid."""
+class _TakesApiKeys(_Scheme):
+    """Only routes that ask for one take API keys: to the others it is a token like any other that is not valid."""
 
     def __init__(self, *scopes: Scope) -> None:
-        super().__init__(scheme_name="api_key", description="An API key, `lb_…`.", auto_error=False)
+        super().__init__("api_key", "An API key, `lb_…`.")
         self._scopes = scopes
-
-    async def __call__(self, request: Request, response: Response) -> LiveKey:  # type: ignore[override]  # as above
-        return await self.live_key(request, response, bearer_token(request))
 
     async def live_key(self, request: Request, response: Response, given: str | None) -> LiveKey:
         """The key, counted against its allowance; the answer tells what is left of it."""
@@ -57,10 +65,17 @@ class _ApiKey(HTTPBearer):
         return key
 
 
-class _BearerOrApiKey(_ApiKey):
+class _ApiKey(_TakesApiKeys):
+    """An API key that holds one of these scopes."""
+
+    async def __call__(self, request: Request, response: Response) -> LiveKey:
+        return await self.live_key(request, response, bearer_token(request))
+
+
+class _BearerOrApiKey(_TakesApiKeys):
     """A signed-in user, or an API key that holds one of these scopes: then the actor is its owner, without roles."""
 
-    async def __call__(self, request: Request, response: Response) -> Actor:  # type: ignore[override]  # as above
+    async def __call__(self, request: Request, response: Response) -> Actor:
         given = bearer_token(request)
         if given is not None and given.startswith(MARK):
             return (await self.live_key(request, response, given)).actor
@@ -142,9 +157,7 @@ class Once:
         return result
 
 
-SignedIn = Annotated[
-    Actor, Depends(_Bearer(scheme_name="bearer", description="The access token of `/auth/login`.", auto_error=False))
-]
+SignedIn = Annotated[Actor, Depends(_Bearer())]
 EventReader = Annotated[LiveKey, Depends(_ApiKey(Scope.EVENTS_READ, Scope.EVENTS_READ_ALL))]
 WebhookManager = Annotated[Actor, Depends(_BearerOrApiKey(Scope.WEBHOOKS_MANAGE))]
 Provider = Annotated[Actor, Depends(_holding(Role.PROVIDER))]
