@@ -89,7 +89,7 @@ def worker() -> None:
     """One worker process: relay, clock and job queue. Start as many as you like."""
     settings()  # what is misconfigured is said here, in words
     # In the place of this process: a terminal's commands need not load what only a worker runs.
-    os.execv(sys.executable, [sys.executable, "-m", "app.jobs.worker"])  # noqa: S606  (this interpreter, no input)
+    os.execv(sys.executable, [sys.executable, "-m", "app.jobs.worker"])  # noqa: S606 - this interpreter, no input
 
 
 @app.command()

@@ -26,7 +26,7 @@ from app.supervisor import Child, supervise
 
 console = Console()
 
-_EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104  (compared with, not bound to)
+_EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with, not bound to
 
 
 def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:

@@ -42,7 +42,7 @@ class Limits:
         shared = _Shared(
             "async+redis://",
             implementation="redispy",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # it is passed on to the client
+            connection_pool=self._pool,  # type: ignore[arg-type]  # its annotation forgets the documented pool
         )
         self._shared = MovingWindowRateLimiter(shared)
         self._alone = MovingWindowRateLimiter(MemoryStorage())

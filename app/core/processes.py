@@ -64,7 +64,7 @@ def spawn(
             os._exit(1)
 
     # The hook runs after the change of user, which would have cleared the request again.
-    return subprocess.Popen(  # noqa: S603  (every argv is written in this product)
+    return subprocess.Popen(  # noqa: S603 - every argv is written in this product
         argv,
         cwd=cwd,
         env=env,

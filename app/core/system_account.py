@@ -83,7 +83,7 @@ def service_account() -> Account:
         with _locked(Path("/etc")):
             if not _find_account(_SERVICE_ACCOUNT):
                 argv = [useradd, "--system", "--no-create-home", "--shell", "/bin/false", _SERVICE_ACCOUNT]
-                subprocess.run(argv, check=False, capture_output=True)  # noqa: S603  (nothing here comes from a user)
+                subprocess.run(argv, check=False, capture_output=True)  # noqa: S603 - nothing here comes from a user
     account = _find_account(_SERVICE_ACCOUNT) or _find_account("nobody")
     if account is None:
         raise EmbeddedServerError("PostgreSQL does not run as root, and there is no other account to run it as")
