@@ -3,67 +3,38 @@
 `DATABASE_URL` and `REDIS_URL` keep their usual names; everything else is `LOCALBAZAAR_<NAME>`.
 """
 
-import re
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from limits import parse_many
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.core.setting_types import (
+    Allowance,
+    Amount,
+    BasisPoints,
+    Bytes,
+    Count,
+    Listed,
+    Port,
+    PushContact,
+    PushKey,
+    PushService,
+    Seconds,
+    TimeZone,
+)
 
 DEVELOPMENT_SECRET = "a secret that only development may use"  # noqa: S105 - refused in production below
 _SANDBOX_SECRET = "a secret between the server and its sandbox"  # noqa: S105 - no money is behind it
-
-
-_HOST = r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}"
-_CONTACT = rf"^(mailto:[!-?A-~]+@{_HOST}|https://{_HOST}(/[!-~]*)?)$"
-
-
-def _allowance(value: str) -> str:
-    parse_many(value)  # a ValueError here, at start, rather than at the first request
-    return value
-
-
-def _time_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (LookupError, OSError) as error:
-        raise ValueError("is no time zone, such as Asia/Kolkata") from error
-    return value
 
 
 def origin_of(url: str) -> str:
     """The origin of an address; ValueError for what is none."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _push_key(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"([A-Za-z0-9_-]{43})?", value.get_secret_value()):
-        raise ValueError("is not 32 bytes in URL-safe base64 without padding")
-    return value
-
-
-def _push_service(value: str) -> str:
-    if not re.fullmatch(rf"(\*\.)?{_HOST}|http://127\.0\.0\.1:[0-9]{{1,5}}", value):
-        raise ValueError("is neither a host, such as fcm.googleapis.com or *.notify.windows.com, nor on the loopback")
-    return value
-
-
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
-Bytes = Annotated[int, Field(gt=0)]
-Port = Annotated[int, Field(gt=0, lt=65536)]
-Allowance = Annotated[str, AfterValidator(_allowance)]
-"""How often something may be tried, such as "10/15 minutes"; several joined by ";"."""
-
-
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
-PushService = Annotated[str, AfterValidator(_push_service)]
 
 
 class Environment(StrEnum):
@@ -89,10 +60,6 @@ class ProviderName(StrEnum):
     RAZORPAY = "razorpay"
 
 
-_LISTS = frozenset({"allowed_origins", "secret_keys", "house_currencies", "push_services", "webhook_ports"})
-"""Settings that are written as one line, separated by commas."""
-
-
 class Settings(BaseSettings):
     """One field per knob; the default is the value that the specification names."""
 
@@ -107,10 +74,10 @@ class Settings(BaseSettings):
     data_folder: Path = Path("data")
     """Where the embedded servers and the local object storage keep their files."""
     public_url: str = "http://127.0.0.1:8000"
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    allowed_origins: Listed[str] = ()
     """Origins of browser pages that may call the API, open sockets and be returned to from a checkout besides
     `public_url`, separated by commas."""
-    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = (SecretStr(DEVELOPMENT_SECRET),)
+    secret_keys: Listed[SecretStr] = (SecretStr(DEVELOPMENT_SECRET),)
     """Signing keys, separated by commas; the first signs, all verify: a key is rotated by putting a new one first."""
 
     database_pool_size: Count = 20
@@ -146,12 +113,12 @@ class Settings(BaseSettings):
     text_gateway_url: SecretStr = SecretStr("")
     text_gateway_token: SecretStr = SecretStr("")
 
-    push_private_key: Annotated[SecretStr, AfterValidator(_push_key)] = SecretStr("")
+    push_private_key: PushKey = SecretStr("")
     """The VAPID key of web push: a P-256 private key, its 32 bytes in URL-safe base64 without padding. Empty for one
     that is derived from the first of the secret keys, and changes with it."""
-    push_contact: Annotated[str, Field(pattern=_CONTACT)] = "mailto:no-reply@localbazaar.in"
+    push_contact: PushContact = "mailto:no-reply@localbazaar.in"
     """Whom a push service may turn to about our messages: mailto: or https:."""
-    push_services: Annotated[tuple[PushService, ...], NoDecode] = (
+    push_services: Listed[PushService] = (
         "fcm.googleapis.com",
         "*.push.services.mozilla.com",
         "*.notify.windows.com",
@@ -199,9 +166,9 @@ class Settings(BaseSettings):
     """How long images of evidence are kept after their subject has ended."""
 
     currency: str = "INR"
-    house_currencies: Annotated[tuple[str, ...], NoDecode] = ("GOLD",)
+    house_currencies: Listed[str] = ("GOLD",)
     """Codes of currencies of the house, separated by commas; admins top them up, no payment provider does."""
-    lead_fee_minor: int = Field(5000, ge=0)
+    lead_fee_minor: Amount = 5000
     lead_cap: Count = 5
     lead_report_seconds: Seconds = 7 * 24 * 3600
     service_request_expiry_seconds: Seconds = 30 * 24 * 3600
@@ -216,7 +183,7 @@ class Settings(BaseSettings):
     message_reports_per_user: Allowance = "20/hour"
     """How many messages somebody may report."""
     wallet_top_up_limit_minor: Count = 10_000_000_00
-    debt_limit_minor: int = Field(5_000_00, ge=0)
+    debt_limit_minor: Amount = 5_000_00
     """How much an owner may owe in one currency: commission of cash jobs, refunds after the money was paid on."""
     teams_per_owner: Count = 10
     members_per_team: Count = 50
@@ -227,9 +194,9 @@ class Settings(BaseSettings):
     """How many of a team's may wait for an answer; further ones are not delivered."""
     advertised_services_per_advertiser: Count = 200
     """Those that are archived do not count."""
-    work_order_commission_basis_points: int = Field(1_000, ge=0, le=10_000)
+    work_order_commission_basis_points: BasisPoints = 1_000
     """The platform's share of a work order's price, in hundredths of a percent; frozen when it is bought."""
-    house_currency_commission_basis_points: int = Field(0, ge=0, le=10_000)
+    house_currency_commission_basis_points: BasisPoints = 0
     """The same, where the price is in a currency of the house."""
     work_order_reviewers_notified: Count = 100
     """How many hear of what a work order's team, reviewers or support have to look at; the advertiser is the first."""
@@ -271,7 +238,7 @@ class Settings(BaseSettings):
     invoice_seller_tax_id: str = ""
     invoice_prefix: Annotated[str, Field(pattern=r"^[A-Z]{1,4}$")] = "LB"
     """What the platform's invoice numbers begin with."""
-    invoice_tax_basis_points: int = Field(0, ge=0, le=10_000)
+    invoice_tax_basis_points: BasisPoints = 0
     """The tax that prices include, in hundredths of a percent; frozen on each invoice."""
     invoice_time_zone: TimeZone = "Asia/Kolkata"
     """In which an invoice has its date and its year."""
@@ -316,7 +283,7 @@ class Settings(BaseSettings):
     """How often somebody may make a webhook endpoint or give one another address: each looks a name up."""
     webhook_replays: Allowance = "300/hour"
     """How many deliveries somebody may have sent again by hand."""
-    webhook_ports: Annotated[tuple[Port, ...], NoDecode] = (443,)
+    webhook_ports: Listed[Port] = (443,)
     """Ports that webhooks may be sent to, separated by commas."""
     webhook_loopback: bool = False
     """Development only: webhooks may go to this very machine, also by http and to any port."""
@@ -337,16 +304,6 @@ class Settings(BaseSettings):
     """How long the secret before still signs, beside a new one."""
     webhook_poll_seconds: Seconds = 0.5
     """How often a worker looks for deliveries that are due."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        return {
-            name: tuple(part.strip() for part in value.split(",") if part.strip())
-            if name in _LISTS and isinstance(value, str)
-            else value
-            for name, value in values.items()
-        }
 
     @model_validator(mode="after")
     def _refuse_an_unsafe_production(self) -> Self:
