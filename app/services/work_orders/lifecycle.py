@@ -16,8 +16,6 @@ from sqlalchemy import (
     literal_column,
     null,
     or_,
-    select,
-    union_all,
 )
 
 from app.core.errors import RoleRequired
@@ -36,12 +34,9 @@ from app.kernel.lifecycle import (
 )
 from app.models.evidence import Verdict
 from app.models.files import FilePurpose
-from app.models.users import Role
 from app.models.work_orders import CLOSED_STATUSES, work_orders
 from app.models.work_orders import WorkOrderStatus as Status
-from app.services.teams.access import team_mates
-from app.services.users import roles
-from app.services.work_orders import access, events
+from app.services.work_orders import access, events, recipients
 from app.services.work_orders.refusals import (
     AlreadyOverridden,
     AlreadyRated,
@@ -104,23 +99,6 @@ def _is_replaced(row: Columns) -> ColumnElement[bool]:
     return row.from_booster_id != row.booster_id
 
 
-def _everybody(*groups: Select[Any]) -> Select[Any]:
-    """The ids of all groups, the first group first, in case there are more than may be told."""
-    ranked = [select(group.subquery().c[0].label("user_id"), literal_column(str(n)).label("rank"))
-              for n, group in enumerate(groups)]  # fmt: skip
-    people = union_all(*ranked).subquery("people")
-    return select(people.c.user_id).where(people.c.user_id.is_not(None)).order_by(people.c.rank)
-
-
-def _to_parties(row: Columns) -> Select[Any]:
-    return _everybody(select(row.buyer_id), select(row.booster_id), select(row.advertiser_id))
-
-
-def _to_lists(row: Columns) -> Select[Any]:
-    """Whose lists show the order, and whoever acts, on all devices."""
-    return _everybody(_to_parties(row), select(ACTOR))
-
-
 def _tell(
     event: type[Event],
     to: Callable[[Columns], ColumnElement[Any] | Select[Any]],
@@ -128,32 +106,7 @@ def _tell(
     up_to: str | None = None,
 ) -> Emit:
     """Notify those of `to`, and keep everybody's lists fresh."""
-    return Emit(event, to, payload, up_to, quietly_to=_to_lists)
-
-
-def _to_parties_and_support(row: Columns) -> Select[Any]:
-    return _everybody(_to_parties(row), roles.holding(Role.SUPPORT))
-
-
-def _without_stake(people: Select[Any], row: Columns) -> Select[Any]:
-    user_id = people.selected_columns[0]
-    return people.where(user_id != row.buyer_id, user_id.is_distinct_from(row.booster_id))
-
-
-def _sellers(row: Columns) -> tuple[Select[Any], ...]:
-    """The advertiser, first and as long as they are one, and the team."""
-    holders = roles.holding(Role.ADVERTISER)
-    advertiser = holders.where(holders.selected_columns[0] == row.advertiser_id)
-    return advertiser, team_mates(row.team_id, row.advertiser_id)
-
-
-def _to_sellers(row: Columns) -> Select[Any]:
-    return _without_stake(_everybody(*_sellers(row)), row)
-
-
-def _to_reviewers(row: Columns) -> Select[Any]:
-    staff = [roles.holding(role) for role in (Role.SUPPORT, Role.ADMIN)]
-    return _without_stake(_everybody(*_sellers(row), *staff), row)
+    return Emit(event, to, payload, up_to, quietly_to=recipients.list_holders)
 
 
 def _about(row: Columns) -> dict[str, ColumnElement[Any]]:
@@ -180,7 +133,9 @@ def _overriding(
         guards=[*_override_guards, *guards],
         records=["override_reason"],
         sets={"overridden_by": ACTOR, **sets},
-        emits=[_tell(events.Overridden, _to_parties, lambda row: _divided(row) | {"reason": row.override_reason})],
+        emits=[
+            _tell(events.Overridden, recipients.parties, lambda row: _divided(row) | {"reason": row.override_reason})
+        ],
         deadlines=[evidence.ERASE],
     )
 
@@ -195,7 +150,7 @@ LIFECYCLE = Lifecycle(
         emits=[
             _tell(
                 events.Created,
-                _to_sellers,
+                recipients.sellers,
                 lambda row: _about(row) | {"price_minor": row.price_minor, "currency": row.currency},
                 up_to="work_order_reviewers_notified",
             )
@@ -254,7 +209,7 @@ LIFECYCLE = Lifecycle(
             emits=[
                 _tell(
                     events.EvidenceSubmitted,
-                    _to_reviewers,
+                    recipients.reviewers,
                     lambda row: _about(row) | {"round": row.rounds_count},
                     up_to="work_order_reviewers_notified",
                 )
@@ -281,7 +236,7 @@ LIFECYCLE = Lifecycle(
             emits=[
                 _tell(
                     events.Completed,
-                    _to_parties,
+                    recipients.parties,
                     lambda row: _about(row) | {"earned_minor": row.earned_minor, "currency": row.currency},
                 )
             ],
@@ -319,7 +274,9 @@ LIFECYCLE = Lifecycle(
             ],
             records=["cancel_reason"],
             sets=_given_back,
-            emits=[_tell(events.Cancelled, _to_parties, lambda row: _about(row) | {"reason": row.cancel_reason})],
+            emits=[
+                _tell(events.Cancelled, recipients.parties, lambda row: _about(row) | {"reason": row.cancel_reason})
+            ],
             deadlines=[evidence.ERASE],
         ),
         Transition(
@@ -333,7 +290,7 @@ LIFECYCLE = Lifecycle(
             emits=[
                 _tell(
                     events.Disputed,
-                    _to_parties_and_support,
+                    recipients.parties_and_support,
                     lambda row: _about(row) | {"disputed_by": row.disputed_by, "reason": row.dispute_reason},
                     up_to="work_order_reviewers_notified",
                 )
@@ -347,7 +304,7 @@ LIFECYCLE = Lifecycle(
             allowed=_deciding_staff,
             records=["resolution_notes", "earned_minor", "refunded_minor"],
             sets={"completed_at": case((_is_to_complete, func.now()), else_=null()), **_reviewed},
-            emits=[_tell(events.Resolved, _to_parties, _resolved)],
+            emits=[_tell(events.Resolved, recipients.parties, _resolved)],
             deadlines=[evidence.ERASE],
         ),
         Transition(
@@ -364,7 +321,7 @@ LIFECYCLE = Lifecycle(
             allowed=_deciding_staff,
             records=["resolution_notes"],
             sets={"disputed_from": null()},
-            emits=[_tell(events.Resolved, _to_parties, _resolved)],
+            emits=[_tell(events.Resolved, recipients.parties, _resolved)],
         ),
         _overriding(
             Action.OVERRIDE_COMPLETE,
@@ -403,9 +360,8 @@ subjects.register(
         work_orders,
         readers={FilePurpose.EVIDENCE: access.sees_evidence},
         closed=frozenset(CLOSED_STATUSES),
-        parties=_to_parties,
-        conversation=subjects.Conversation(
-            region=lambda _: cast(null(), Uuid)
-        ),  # of no region: support and admins look on
+        parties=recipients.parties,
+        # Of no region: support and admins look on.
+        conversation=subjects.Conversation(region=lambda _: cast(null(), Uuid)),
     )
 )
