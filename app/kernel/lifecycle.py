@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, Uuid, bindparam, select, true
+from sqlalchemy import ColumnElement, Table, true
 
 from app.core.actor import Actor
 from app.core.config import settings
@@ -62,7 +62,6 @@ class Lifecycle:
         seen = true() if visible is None else visible
         self.declared = Declaration(subject, table, statuses, creation, by_action, seen)
         self._compiled = {action: _Compiled(self.declared, transition) for action, transition in by_action.items()}
-        self._seen = Statement(select(seen).where(table.c.id == bindparam("subject_id", type_=Uuid)))
         self._creations: dict[frozenset[str], Statement] = {}
         LIFECYCLES[subject] = self
 
@@ -116,13 +115,6 @@ class Lifecycle:
         row = await self._look(session, compiled, common)
         if row is None or not _may_take(row, compiled.transition):
             raise self._refusal(row, compiled.transition)
-
-    async def visible_to(self, session: ReadSession, subject_id: UUID, actor: Actor) -> bool:
-        """Whether this subject exists as far as the actor is concerned."""
-        seen = await session.scalar(
-            self._seen, **self._seen.known(subject_id=subject_id, actor_id=actor.id, actor_roles=list(actor.roles))
-        )
-        return bool(seen)
 
     async def _look(self, session: ReadSession, compiled: "_Compiled", common: Mapping[str, Any]) -> Row | None:
         names = compiled.explanation.names

@@ -14,8 +14,6 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
-    any_,
-    bindparam,
     exists,
     false,
     func,
@@ -29,7 +27,7 @@ from sqlalchemy.sql.selectable import CTE
 from app.core.actor import Actor
 from app.kernel import subjects
 from app.kernel.lifecycle import ACTOR, actor_has, constant
-from app.models.chats import ParticipantRole, conversation_participants, conversations
+from app.models.chats import ParticipantRole, conversations
 from app.models.regions import region_managers
 from app.models.users import Role
 from app.services.regions.queries import managed_by_actor
@@ -144,12 +142,6 @@ def is_party() -> ColumnElement[bool]:
 def is_reader() -> ColumnElement[bool]:
     """The actor may read the stored conversation."""
     return or_(is_party(), is_staff)
-
-
-def still_staff() -> ColumnElement[bool]:
-    """The actor, who has joined in the role that the participant's row names, still holds it for this region."""
-    role = conversation_participants.c.role
-    return and_(role == any_(bindparam("actor_roles")), conversations.c.deleted_at.is_(None), is_staff)
 
 
 def everybody(talk: Talk, conversation_id: ColumnElement[UUID]) -> Select[Any]:
