@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Integer, Uuid, bindparam, func, literal_column, select, true, update
+from sqlalchemy.sql.selectable import CTE
 
 from app.core.actor import Actor
 from app.core.database import Session, Statement
@@ -23,13 +24,10 @@ from app.services.chats.sending import COUNTED, locked, talk_of
 _mine = conversation_participants.c
 
 
-@cache
-def _move() -> Statement:
-    """The conversation is locked first, as a sender does; then what the actor's row says is what the last one left."""
-    old = locked()
-    everybody = access.everybody(talk_of(old), old.c.id).cte("everybody")
+def _before(old: CTE, everybody: CTE) -> CTE:
+    """The actor's row under its lock, how far they want to have read, and how many are then left."""
     wanted: ColumnElement[Any] = func.least(bindparam("number", type_=Integer), old.c.last_number)
-    before = (
+    return (
         select(
             _mine.conversation_id,
             _mine.read_number,
@@ -43,17 +41,10 @@ def _move() -> Statement:
         .with_for_update(of=conversation_participants, key_share=True)
         .cte("before")
     )
-    moved = (
-        update(conversation_participants)
-        .where(
-            _mine.conversation_id == before.c.conversation_id,
-            _mine.user_id == ACTOR,
-            before.c.read_number < before.c.wanted,
-        )
-        .values(read_number=before.c.wanted, unread_count=before.c.left)
-        .returning(_mine.conversation_id, _mine.read_number, _mine.unread_count, before.c.read_number.label("from"))
-        .cte("moved")
-    )
+
+
+def _read_in_feed(moved: CTE) -> CTE:
+    """What told of the messages in the actor's feed counts as read, too."""
     seen = (
         select(messages.c.id)
         .where(
@@ -65,13 +56,32 @@ def _move() -> Statement:
         .limit(literal_column(str(COUNTED)))
         .subquery("seen")
     )
-    in_feed = (
+    return (
         update(notifications)
         .where(
             notifications.c.user_id == ACTOR, notifications.c.event_id == seen.c.id, notifications.c.read_at.is_(None)
         )
         .values(read_at=func.now())
         .cte("in_feed")
+    )
+
+
+@cache
+def _move() -> Statement:
+    """The conversation is locked first, as a sender does; then what the actor's row says is what the last one left."""
+    old = locked()
+    everybody = access.everybody(talk_of(old), old.c.id).cte("everybody")
+    before = _before(old, everybody)
+    moved = (
+        update(conversation_participants)
+        .where(
+            _mine.conversation_id == before.c.conversation_id,
+            _mine.user_id == ACTOR,
+            before.c.read_number < before.c.wanted,
+        )
+        .values(read_number=before.c.wanted, unread_count=before.c.left)
+        .returning(_mine.conversation_id, _mine.read_number, _mine.unread_count, before.c.read_number.label("from"))
+        .cte("moved")
     )
     payload = {
         "conversation_id": moved.c.conversation_id,
@@ -90,7 +100,7 @@ def _move() -> Statement:
             func.array(select(notified.c.user_id).scalar_subquery()).label("recipients"),
         )
         .select_from(before.outerjoin(moved, true()))
-        .add_cte(event, notified, in_feed)
+        .add_cte(event, notified, _read_in_feed(moved))
     )
 
 

@@ -59,7 +59,7 @@ refuse_violation("messages_once", AlreadySent)
 
 _id = bindparam("id", type_=Uuid)
 _images = bindparam("image_ids", type_=ARRAY(Uuid))
-_written: ColumnElement[Any] = bindparam("original_text", type_=Text)
+_original: ColumnElement[Any] = bindparam("original_text", type_=Text)
 _masked: ColumnElement[Any] = bindparam("masked_text", type_=Text)
 
 
@@ -118,6 +118,36 @@ def _decided(old: CTE, parties: CTE, everybody: CTE) -> CTE:
     return select(facts, (may_send & unlocked).label("may_send")).cte("decided")
 
 
+def _written_down(decided: CTE) -> CTE:
+    """The message under the conversation's next number, if it may be sent; masked while contacts are not open."""
+    moved = (
+        update(conversations)
+        .where(conversations.c.id == decided.c.id, decided.c.may_send)
+        .values(last_number=conversations.c.last_number + literal_column("1"))
+        .returning(conversations.c.id, conversations.c.last_number)
+        .cte("moved")
+    )
+    is_masked = ~decided.c.contacts_open & _original.is_distinct_from(_masked)
+    return (
+        insert(messages)
+        .from_select(
+            ["id", "conversation_id", "number", "sender_id", "text", "original_text", "image_ids", "client_message_id"],
+            select(
+                _id,
+                moved.c.id,
+                moved.c.last_number,
+                ACTOR,
+                case((is_masked, _masked), else_=_original),
+                case((is_masked, _original), else_=null()),
+                _images,
+                bindparam("client_message_id", type_=Uuid),
+            ).select_from(moved.join(decided, true())),
+        )
+        .returning(*(messages.c[name] for name in reading.MESSAGE_COLUMNS))
+        .cte("message")
+    )
+
+
 def _touched(message: CTE, everybody: CTE) -> CTE:
     """The rows of all who take part: those who are new come in just before the message."""
     mine = conversation_participants.c
@@ -153,32 +183,7 @@ def _send() -> Statement:
     staff = select(func.chat_staff(old.c.id, type_=Uuid).label("user_id"))
     everybody = select(parties.c.user_id).union(staff).cte("everybody")
     decided = _decided(old, parties, everybody)
-    moved = (
-        update(conversations)
-        .where(conversations.c.id == decided.c.id, decided.c.may_send)
-        .values(last_number=conversations.c.last_number + literal_column("1"))
-        .returning(conversations.c.id, conversations.c.last_number)
-        .cte("moved")
-    )
-    is_masked = ~decided.c.contacts_open & _written.is_distinct_from(_masked)
-    message = (
-        insert(messages)
-        .from_select(
-            ["id", "conversation_id", "number", "sender_id", "text", "original_text", "image_ids", "client_message_id"],
-            select(
-                _id,
-                moved.c.id,
-                moved.c.last_number,
-                ACTOR,
-                case((is_masked, _masked), else_=_written),
-                case((is_masked, _written), else_=null()),
-                _images,
-                bindparam("client_message_id", type_=Uuid),
-            ).select_from(moved.join(decided, true())),
-        )
-        .returning(*(messages.c[name] for name in reading.MESSAGE_COLUMNS))
-        .cte("message")
-    )
+    message = _written_down(decided)
     used = (
         update(files)
         .where(files.c.id == any_(message.c.image_ids))
@@ -257,7 +262,7 @@ def _refusal(row: Row | None) -> Problem:
 _FIRST = Statement(
     select(
         *(messages.c[name] for name in reading.MESSAGE_COLUMNS),
-        func.coalesce(messages.c.original_text, messages.c.text).is_not_distinct_from(_written).label("same_text"),
+        func.coalesce(messages.c.original_text, messages.c.text).is_not_distinct_from(_original).label("same_text"),
     ).where(
         messages.c.conversation_id == bindparam("conversation_id"),
         messages.c.sender_id == ACTOR,
