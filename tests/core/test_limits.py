@@ -62,6 +62,20 @@ async def test_tries_at_the_same_instant_are_counted_one_by_one(limits: Limits, 
     assert sum(refusal is None for refusal in refusals) == 5
 
 
+async def test_tries_that_are_counted_together_are_answered_apart(limits: Limits) -> None:
+    # Given many at the same instant, each with an allowance of its own, and half of them gone before the answer
+    keys = [str(uuid4()) for _ in range(20)]
+    tries = [asyncio.create_task(used_up(limits, f"{n}/minute", key)) for n, key in enumerate(keys)]
+    await asyncio.sleep(0)
+    for gone in tries[::2]:
+        gone.cancel()
+    # Then each that stayed got its own answer, and all but the one without any allowance counted once
+    assert all(refusal is None for refusal in await asyncio.gather(*tries[1::2]))
+    for n, key in enumerate(keys[1:], 1):
+        answers = [await used_up(limits, f"{n}/minute", key) for _ in range(n)]
+        assert [answer is None for answer in answers] == [True] * (n - 1) + [False]
+
+
 async def test_the_wait_is_over_when_the_window_has_moved_on(limits: Limits, key: str) -> None:
     assert await used_up(limits, "1/1 second", key) is None
     assert await used_up(limits, "1/1 second", key) is not None
