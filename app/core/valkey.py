@@ -24,6 +24,8 @@ SESSIONS: Final = "hints:sessions"
 
 
 _LINE_CHECK_SECONDS: Final = 15
+_GATHERING_SECONDS: Final = 0.005
+"""After a message, what other processes are to hear next is gathered for so long: each costs all of them a wake-up."""
 
 
 class Valkey:
@@ -53,7 +55,7 @@ class Valkey:
         self._wake.set()
 
     async def publish_hints(self) -> None:
-        """Send the hints that pile up, many users in one message. Runs for as long as the process."""
+        """Send the first hint at once, and those that follow it closely together. Runs for as long as the process."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -64,6 +66,7 @@ class Valkey:
                         await self.client.publish(channel, b"".join(each.bytes for each in (self._sender, *batch)))
                     except Exception as error:  # of whatever kind: this loop must outlive it
                         _log.warning("hints_lost", channel=channel, users=len(batch), error=type(error).__name__)
+            await asyncio.sleep(_GATHERING_SECONDS)
 
     async def hints(self, channel: str) -> AsyncGenerator[set[UUID] | None, None]:
         """Users that other processes name on the channel; None when the subscription is new: anything may be missed."""
@@ -74,9 +77,9 @@ class Valkey:
                     await subscription.subscribe(channel)
                     async for message in messages_of(subscription):
                         if message["type"] == "message":
-                            sender, *users = _ids(message["data"])
-                            if sender != self._sender:  # this process was told before it was sent
-                                yield set(users)
+                            sender, users = message["data"][:16], message["data"][16:]
+                            if sender != self._sender.bytes:  # this process was told before it was sent
+                                yield set(_ids(users))
                         elif message["type"] == "subscribe":
                             # The client subscribes again by itself when it has lost the connection: the server's
                             # confirmation tells from when on the channel is heard, our own call does not.
@@ -116,5 +119,5 @@ async def messages_of(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
 
 
 def _ids(data: bytes) -> list[UUID]:
-    """Who sends the hint, and the users that it names."""
+    """The users that a hint names."""
     return [UUID(bytes=data[start : start + 16]) for start in range(0, len(data) - len(data) % 16, 16)]
