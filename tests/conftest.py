@@ -27,6 +27,7 @@ from app.migrate import migrate
 from tests.support.world import World, build_world
 
 GENEROUS = {
+    "LOCALBAZAAR_ACCESS_TOKEN_SECONDS": "86400",
     "LOCALBAZAAR_LOGIN_TRIES_PER_ACCOUNT": "1000/minute",
     "LOCALBAZAAR_LOGIN_TRIES_PER_ADDRESS": "100000/minute",
     "LOCALBAZAAR_SIGN_UPS_PER_ADDRESS": "100000/minute",

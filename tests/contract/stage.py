@@ -41,6 +41,10 @@ class Stage:
         """Whose requests, photo and sessions these are."""
         self.ids: dict[str, list[str]] = {}
         self.body: dict[str, Any] = {}
+        self.turn = 1
+        """How many operations it has been set for."""
+        self.is_worn = False
+        """A session of the cast has been ended: whoever comes now would be stopped at the door."""
         self._cast = cast
         self._random = Random(7)  # the same choices whenever the same requests are generated
         self._caller: Person | None = None
@@ -49,7 +53,7 @@ class Stage:
     def at_first(self) -> "Stage":
         """The same people and objects, with nobody heard yet."""
         stage = Stage(self.owner, self._cast)
-        stage.ids, stage.body = self.ids, self.body
+        stage.ids, stage.body, stage.turn = self.ids, self.body, self.turn + 1
         return stage
 
     def next_caller(self) -> Person | None:
@@ -62,6 +66,7 @@ class Stage:
         """What the caller was answered."""
         if status < 300 or status == 409:
             self._furthest = self._caller
+        self.is_worn = self.is_worn or (status == 401 and self._caller is not None)
 
     def is_lifelike(self) -> bool:
         """Whether the request is to be about things that exist: three times of four."""
