@@ -5,23 +5,20 @@ Messages are told, not kept: whoever is not listening misses them.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
 import structlog
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from app.core.tasks import run_together
-from app.core.valkey import messages_of
+from app.core.valkey import PAUSE_SECONDS, messages_of, subscribed
 
 _log = structlog.get_logger()
 
 _ANCHOR: Final = "channels"
 """Nobody publishes here; it keeps the line open while nothing else is wanted."""
-_PAUSE_SECONDS: Final = 0.2
 
 Heard = Callable[[str, bytes | None], None]
 """Called with a channel and a message, or None when the channel is heard anew and anything may have been missed."""
@@ -45,17 +42,12 @@ class Channels:
     async def listen(self) -> None:
         """Listen for as long as the process runs, on a new line whenever one breaks."""
         while True:
-            subscriber: Redis = Redis.from_url(self._url, socket_timeout=None, socket_connect_timeout=2)
             try:
-                async with subscriber.pubsub() as subscription:
-                    await subscription.subscribe(_ANCHOR)
+                async with subscribed(self._url, _ANCHOR) as subscription:
                     await run_together(self._follow(subscription), self._hear(subscription))
             except (RedisError, OSError) as error:
                 _log.warning("channels_unheard", channels=len(self._wanted), error=type(error).__name__)
-                await asyncio.sleep(_PAUSE_SECONDS)
-            finally:
-                with contextlib.suppress(RedisError, OSError):
-                    await subscriber.aclose()
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _follow(self, subscription: PubSub) -> None:
         """Subscribe to what is wanted, as it changes."""

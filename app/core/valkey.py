@@ -22,7 +22,8 @@ STREAMS: Final = "hints:streams"
 SESSIONS: Final = "hints:sessions"
 """Users whose sessions, roles or status changed."""
 
-
+PAUSE_SECONDS: Final = 0.2
+"""Between a line that broke and the next one."""
 _LINE_CHECK_SECONDS: Final = 15
 _GATHERING_SECONDS: Final = 0.005
 """After a message, what other processes are to hear next is gathered for so long: each costs all of them a wake-up."""
@@ -71,10 +72,8 @@ class Valkey:
     async def hints(self, channel: str) -> AsyncGenerator[set[UUID] | None, None]:
         """Users that other processes name on the channel; None when the subscription is new: anything may be missed."""
         while True:
-            subscriber: Redis = Redis.from_url(self._url, socket_timeout=None, socket_connect_timeout=2)
             try:
-                async with subscriber.pubsub() as subscription:
-                    await subscription.subscribe(channel)
+                async with subscribed(self._url, channel) as subscription:
                     async for message in messages_of(subscription):
                         if message["type"] == "message":
                             sender, users = message["data"][:16], message["data"][16:]
@@ -86,10 +85,7 @@ class Valkey:
                             yield None
             except (RedisError, OSError) as error:
                 _log.warning("hints_unheard", channel=channel, error=type(error).__name__)
-                await asyncio.sleep(0.2)
-            finally:
-                with contextlib.suppress(RedisError, OSError):
-                    await subscriber.aclose()
+                await asyncio.sleep(PAUSE_SECONDS)
 
     @contextlib.asynccontextmanager
     async def commands(self) -> AsyncIterator[Redis]:
@@ -101,6 +97,19 @@ class Valkey:
 
     async def close(self) -> None:
         await self.client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def subscribed(url: str, channel: str) -> AsyncIterator[PubSub]:
+    """A line of its own, on which the channel is heard; RedisError or OSError if it cannot be had or breaks."""
+    subscriber: Redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=2)
+    try:
+        async with subscriber.pubsub() as subscription:
+            await subscription.subscribe(channel)
+            yield subscription
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await subscriber.aclose()
 
 
 async def messages_of(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
