@@ -39,6 +39,7 @@ def older_migrations() -> frozenset[str | None]:
 
 
 async def readiness(platform: Platform) -> Readiness:
+    """Whether the database answers, migrated as this process needs it, and Valkey does; asks both, never raises."""
     database = migrations = valkey = True
     try:
         async with platform.database.read() as session:

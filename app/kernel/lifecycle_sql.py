@@ -54,6 +54,7 @@ _ONE_SECOND: Final[ColumnElement[Any]] = literal_column("interval '1 second'")
 
 
 def compile_transition(declared: Declaration, transition: Transition) -> Statement:
+    """The statement that moves one row, or answers none; `compile_explanation` then tells why."""
     table = declared.table
     recalled = ("status", *transition.recalls)
     # The lock comes first and alone: every condition below is then about the row as its last holder left it.
@@ -85,6 +86,7 @@ def compile_transition(declared: Declaration, transition: Transition) -> Stateme
 
 
 def compile_creation(declared: Declaration, columns: frozenset[str]) -> Statement:
+    """The statement that inserts a row of which the caller gives these columns."""
     table = declared.table
     made = (
         insert(table)
