@@ -13,6 +13,7 @@ from app.services.webhook_endpoints import spreading
 from tests.support.receiver import Received
 from tests.support.world import Person, World
 
+DAY = 24 * 3600
 ENDPOINTS = "/api/v1/webhook-endpoints"
 _NEWEST = (
     "UPDATE relay_cursors SET (xid, seq) = (SELECT xid, seq FROM events ORDER BY xid DESC, seq DESC LIMIT 1)"

@@ -100,3 +100,13 @@ async def closing_code(socket: ClientConnection, within_seconds: float = 5) -> i
                 await socket.recv()
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else 1006
+
+
+async def serves(port: int) -> None:
+    async with asyncio.timeout(20), httpx.AsyncClient() as http:
+        while True:
+            try:
+                if (await http.get(f"http://127.0.0.1:{port}/readyz")).is_success:
+                    return
+            except httpx.HTTPError:
+                await asyncio.sleep(0.05)

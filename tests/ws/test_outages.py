@@ -15,9 +15,8 @@ from app.kernel.platform import Platform
 from tests.processes.servers import environment_of, free_port
 from tests.support.nursery import Nursery
 from tests.support.world import Person, World
-from tests.ws.sockets import Served, ask, closing_code, frame, served, tell
+from tests.ws.sockets import Served, ask, closing_code, frame, served, serves, tell
 from tests.ws.test_opening import suspend
-from tests.ws.test_topics import serves
 
 HEARTBEAT_SECONDS = 0.3
 _PING = 0x9
