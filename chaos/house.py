@@ -2,10 +2,9 @@
 database on which things happen."""
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ import httpx
 
 from chaos.keeper import Keeper, keeping
 from tests.processes.servers import free_port
-from tests.support.nursery import Nursery, nursery
+from tests.support.nursery import Nursery, nursery, signalled
 from tests.support.postgres_proxy import PostgresProxy, proxy
 
 SERVERS: Final = 4
@@ -37,24 +36,15 @@ class Mortal:
 
     def kill(self) -> None:
         """SIGKILL, also while it is stopped."""
-        if self.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        self.send(signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
         if self.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+            signalled(self.pid, number)
 
     @property
     def lives(self) -> bool:
-        if self.pid is None:
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        return self.pid is not None and signalled(self.pid, 0)
 
 
 class House:

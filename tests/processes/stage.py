@@ -2,7 +2,6 @@
 that is turned, so that what waits for seconds is seen to happen."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +17,7 @@ from app.core.ids import uuid7
 from app.core.tasks import end
 from tests.payments.steps import WEBHOOKS, sandbox
 from tests.processes.servers import free_port
-from tests.support.nursery import Nursery, nursery
+from tests.support.nursery import Nursery, nursery, signalled
 from tests.support.postgres_proxy import Fault, Kill, PostgresProxy, When, proxy
 from tests.support.world import Person, World
 
@@ -88,7 +87,7 @@ class Mortal:
         """Kill it, if somebody has not done it already; return when it is gone, with its port and its connections."""
         pid, self.pid = self.pid, None
         async with asyncio.timeout(_START_SECONDS):
-            while pid is not None and _killed(pid):  # noqa: ASYNC110 - it is a child of the nursery's
+            while pid is not None and signalled(pid, signal.SIGKILL):  # noqa: ASYNC110 - it is a child of the nursery's
                 await asyncio.sleep(0.005)
 
     async def is_quiet(self) -> None:
@@ -97,15 +96,6 @@ class Mortal:
         while before != self.proxy.statements:
             before = self.proxy.statements
             await asyncio.sleep(_QUIET_SECONDS)
-
-
-def _killed(pid: int) -> bool:
-    """Whether there still was something to kill."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 class Stage:

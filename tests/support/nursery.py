@@ -84,6 +84,15 @@ async def nursery(folder: Path) -> AsyncIterator[Nursery]:
             opened.close()
 
 
+def signalled(pid: int, number: int) -> bool:
+    """Send this signal to a child; whether it still was there. 0 only asks."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _become(wanted: Mapping[str, Any]) -> NoReturn:
     """The child, which must never come back into the loop below, whatever happens to it."""
     try:
