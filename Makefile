@@ -3,6 +3,8 @@ PYTHON ?= python3
 PORT ?= 8000
 PROCESSES ?= 1
 BIN := .venv/bin
+# Empty, so off wherever it is on: dozens of processes are started, and each would compile the product again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test check browser bench bench-growth chaos clean
 
