@@ -56,6 +56,14 @@ class _Bounded(MultiPartParser):
         self._settings = settings
         self._seen, self._head = 0, b""
 
+    async def parse(self) -> FormData:
+        form = await super().parse()
+        # A file that breaks off is in no form, and nobody else would give back its buffer, which may be on the disk.
+        file = self._current_part.file
+        if file is not None and all(value is not file for value in form.values()):
+            await file.close()
+        return form
+
     def on_part_begin(self) -> None:
         super().on_part_begin()
         self._seen, self._head = 0, b""

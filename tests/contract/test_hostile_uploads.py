@@ -143,8 +143,6 @@ async def test_forms_that_are_none(name: str, jill: Person, world: World) -> Non
         assert refused(answer, 422) == "validation_failed"
 
 
-# The framework leaves the buffer of a file that has no end to the collector, which mentions it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", BROKEN)
 async def test_broken_forms(name: str, jill: Person, world: World) -> None:
     async with world.unchanged():
