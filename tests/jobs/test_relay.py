@@ -103,15 +103,13 @@ async def test_many_relays_that_are_killed_again_and_again_relay_each_event_once
             await note(database, left.pop(), hold_seconds=random.random() * 0.02)
 
     async def die_and_come_back() -> None:
-        while True:
+        while left:
             task = asyncio.create_task(relay.run(platform))
             await asyncio.sleep(random.random() * 0.05)
             await end(task)
 
     # When four relays work at once, each of which is killed up to twenty times a second
-    relays = [asyncio.create_task(die_and_come_back()) for _ in range(4)]
-    await asyncio.gather(*(write() for _ in range(8)))
-    await end(*relays)
+    await asyncio.gather(*(write() for _ in range(8)), *(die_and_come_back() for _ in range(4)))
     # the last one killed may hold the cursor until its rollback has arrived
     await relay_everything(platform)
 
