@@ -64,7 +64,7 @@ def known_to(module: str) -> list[str]:
     """The deadlines, events and purposes that a process knows which has loaded this module."""
     script = _WHAT_IT_KNOWS.format(module=module)
     return subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
 
 
