@@ -20,12 +20,20 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     Cancelling once is not enough: Python 3.11's `asyncio.wait_for` forgets a cancellation that arrives in the instant
     in which what it waits for is done, and the clients of Valkey and of sockets send through it. A task that loops
     would then go on, and whoever waits for its end would wait for ever.
+
+    Cancelled itself, it waits all the same and then tells so: whoever ends what ends others asks again, too, and would
+    leave those others behind.
     """
-    running = set(tasks)
+    running, cancelled = set(tasks), None
     while running:
         for task in running:
             task.cancel()
-        _, running = await asyncio.wait(running, timeout=_ASK_AGAIN_SECONDS)
+        try:
+            _, running = await asyncio.wait(running, timeout=_ASK_AGAIN_SECONDS)
+        except asyncio.CancelledError as asked:
+            running, cancelled = {task for task in running if not task.done()}, asked
+    if cancelled is not None:
+        raise cancelled
 
 
 async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:

@@ -1,6 +1,7 @@
 """Tasks end when they are told to, also those that forget that they were."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -74,6 +75,29 @@ async def test_who_is_cancelled_leaves_nothing_running_together() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     await end(together)
+    assert sorted(ended) == [1, 2]
+
+
+async def test_who_is_asked_to_end_again_and_again_still_waits_for_what_ends_slowly() -> None:
+    # Given what needs longer to end than it takes until it is asked again
+    ended: list[int] = []
+
+    async def slow(number: int) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(15):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.02)
+            ended.append(number)
+
+    together = asyncio.create_task(run_together(slow(1), slow(2)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    # When whoever runs them is told to end
+    await asyncio.wait_for(end(together), PATIENCE)
+    # Then nothing of it goes on behind
+    assert together.cancelled()
     assert sorted(ended) == [1, 2]
 
 
