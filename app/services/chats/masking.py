@@ -6,6 +6,7 @@ What is spread over several messages, or described in words of one's own, gets t
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 HIDDEN: Final = "[hidden]"
@@ -16,21 +17,23 @@ DIGITS_HIDDEN: Final = 7
 _FOLDED: Final = 4
 _PASSES: Final = 8
 _LOOK_ALIKES: Final = frozenset("oil")
+_DIGITS: Final = re.compile(r"\d+|(?<![oil])[oil]++(?=\d)|(?<=\d)[oil]+")
+"""Digits, and what may stand in for some beside them."""
 _GAP: Final = r"[\s()\[\]{}<>_*-]{1,5}"
 _TOP: Final = (
     "com|in|net|org|co|io|me|app|link|ly|gl|info|biz|dev|xyz|online|site|shop|store|page|club|live|pro|tv|cc|uk|us|gg"
 )
 _ADDRESSES: Final = tuple(
-    (needed, re.compile(pattern))
+    (re.compile(needed), re.compile(pattern))
     for needed, pattern in (
         ("://", r"[a-z][a-z0-9+.-]{1,20}://\S+"),
-        ("www.", r"\bwww\.\S+"),
+        (r"www\.", r"\bwww\.\S+"),
         ("@", r"(?:[\w.+-]{1,64}\s{0,3})?@\s{0,3}[^\W\d][\w.-]*"),
         ("@", r"[\w.+-]{1,64}@[\w.-]+"),
         # Of the word before it the last character: a hyphen may belong to the word or to the gap, and trying both for
         # each of many takes half a second. `_name_before` finds the rest.
         ("dot", rf"[\w-]{_GAP}dot{_GAP}(?:{_TOP})\b"),
-        (".", rf"\b[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,5}}\.(?:{_TOP})\b(?:/\S*)?"),
+        (rf"\.(?:{_TOP})\b", rf"\b[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,5}}\.(?:{_TOP})\b(?:/\S*)?"),
     )
 )
 _AT: Final = re.compile(rf"[\w.+-]{_GAP}at{_GAP}\Z")
@@ -42,7 +45,7 @@ class _Plain(NamedTuple):
     """The text as a reader takes it, and where in the original each of its characters stands."""
 
     text: str
-    places: list[int]
+    places: Sequence[int]
 
 
 def masked(text: str) -> str:
@@ -62,6 +65,8 @@ def masked(text: str) -> str:
 
 def _plain(text: str) -> _Plain:
     """Folded: wide, circled and Indian digits become ASCII, capitals small, and what nobody sees is left out."""
+    if text.isascii():
+        return _Plain(text.lower(), range(len(text)))
     characters: list[str] = []
     places: list[int] = []
     for place, character in enumerate(text):
@@ -87,13 +92,14 @@ _WORDS: Final = _digits_of(
     1,
 ) | _digits_of("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen triple ट्रिपल", 2)
 """How many digits a word stands for, at least."""
+_DIGITS_OF_A_WORD: Final = max(_WORDS.values())
 _WORD: Final = re.compile("|".join(sorted(map(re.escape, _WORDS), key=len, reverse=True)))
 
 
 def _spans(plain: _Plain) -> list[tuple[int, int]]:
     """What is to be masked in the original, in its order and without overlaps."""
     text = plain.text
-    addresses = (match for needed, pattern in _ADDRESSES if needed in text for match in pattern.finditer(text))
+    addresses = (match for needed, pattern in _ADDRESSES if needed.search(text) for match in pattern.finditer(text))
     found = [(_name_before(text, match.start()), match.end()) for match in addresses]
     found += _rows_of_digits(text)
     joined: list[tuple[int, int]] = []
@@ -121,6 +127,8 @@ def _word_start(text: str, place: int) -> int:
 
 def _rows_of_digits(text: str) -> list[tuple[int, int]]:
     """Rows of digits, number words and letters that stand in for digits, with punctuation or a lone letter between."""
+    if _digits_at_most(text) < DIGITS_HIDDEN:
+        return []
     rows: list[tuple[int, int]] = []
     start = end = count = place = 0
     while place < len(text):
@@ -136,6 +144,11 @@ def _rows_of_digits(text: str) -> list[tuple[int, int]]:
                 rows.append((start, end))
             count = 0
     return rows
+
+
+def _digits_at_most(text: str) -> int:
+    """No fewer than there are, found at a glance: in most messages that is too few for a row."""
+    return sum(map(len, _DIGITS.findall(text))) + _DIGITS_OF_A_WORD * len(_WORD.findall(text))
 
 
 def _token(text: str, place: int) -> tuple[int, int, bool]:
