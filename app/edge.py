@@ -3,8 +3,6 @@
 Large bodies are read from nobody who is not signed in.
 """
 
-from collections.abc import Mapping
-
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -35,17 +33,14 @@ _PAGE_HEADERS = {
 class Edge:
     """Pure ASGI: no task and no copy for the requests that fit."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, sockets: Mapping[str, ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._sockets = sockets
         self._json_limit = settings.json_body_limit_bytes
         self._upload_limit = settings.video_limit_bytes + _FORM_OVERHEAD_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            # A socket waits for hours, and each layer around it holds its frame for as long: a third of its memory.
-            inner = self._sockets.get(scope["path"], self._app) if scope["type"] == "websocket" else self._app
-            return await inner(scope, receive, send)
+            return await self._app(scope, receive, send)
         if scope["path"].startswith(_PAGES):
             send = _as_page(send)
         if scope["method"] == "GET":

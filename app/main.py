@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_standalone_docs import StandaloneDocs
+from starlette.types import Receive, Scope, Send
 
 from app import services
 from app.core.config import Settings, settings
@@ -89,10 +90,19 @@ _ROUTERS: Final = (
 )
 
 
+class _Application(FastAPI):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sockets pass all layers by: each would hold its frame for as long as they wait, which is hours."""
+        if scope["type"] == "websocket" and scope["path"] == endpoint.PATH:
+            scope["app"] = self
+            return await endpoint.serve(scope, receive, send)
+        await super().__call__(scope, receive, send)
+
+
 def create_app(configured: Settings | None = None) -> FastAPI:
     """The application, ready to be served; it connects when it starts."""
     configure_logging()
-    app = FastAPI(
+    app = _Application(
         title="LocalBazaar",
         version="0.1.0",
         description=DESCRIPTION,
@@ -111,7 +121,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
             app.router.routes.append(route)
     app.router.routes.insert(0, Directory(app.router.routes))
     _document_problems(app)
-    app.add_middleware(Edge, settings=app.state.settings, sockets={endpoint.PATH: endpoint.serve})
+    app.add_middleware(Edge, settings=app.state.settings)
     if app.state.settings.allowed_origins:
         # No credentials: who may act is said by the bearer token, which no browser sends by itself.
         app.add_middleware(

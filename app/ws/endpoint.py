@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections import deque
 from uuid import UUID
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -32,8 +31,9 @@ _GONE = (WebSocketDisconnect, RuntimeError)
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Events for one user, live and since a given one. See `docs/events.md`."""
     socket = WebSocket(scope, receive, send)
-    platform: Platform = socket.app.state.platform
-    hub: Hub = socket.app.state.hub
+    state = socket.app.state
+    platform: Platform = state.platform
+    hub: Hub = state.hub
     offered: list[str] = socket.scope["subprotocols"]
     # Accepted first, because a refusal before that reaches clients as a bare 403 without its code.
     await socket.accept(subprotocol=_BEARER if _BEARER in offered else None)
@@ -42,7 +42,7 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         token = offered[1] if len(offered) == 2 and offered[0] == _BEARER else None
         ticket = socket.query_params.get("ticket")
-        actor, session_id = await authenticate(platform, socket.app.state.sessions, ticket, token)
+        actor, session_id = await authenticate(platform, state.sessions, ticket, token)
     except Unauthenticated as refusal:
         return await _refuse(socket, protocol.BAD_AUTHENTICATION, refusal.code)
     except Problem as problem:
@@ -51,14 +51,12 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     # Nothing is awaited from the count to the joining, so sockets that open at once do not slip past it together.
     if hub.connections_of(actor.user_id) >= platform.settings.sockets_per_user:
         return await _refuse(socket, protocol.TOO_MANY_SOCKETS, "too many sockets of one user")
-    # Nobody asks for them again, and they hold the token for as long as the socket lives.
+    # Nobody asks for them again, and they would hold the token for as long as the socket lives.
     scope["headers"].clear()
-    offered.clear()
-    del token
+    scope.clear()
+    del token, ticket, offered
     connection = Connection(actor, session_id)
-    operations = Operations(
-        hub, socket.app.state.topics, socket.app.state.acknowledgements, connection, platform.settings
-    )
+    operations = Operations(hub, state.topics, state.acknowledgements, connection, platform.settings)
     await _serve(socket, hub, connection, operations, platform.settings)
 
 
@@ -135,7 +133,7 @@ async def _close(socket: WebSocket, code: int) -> None:
 
 async def _read(socket: WebSocket, connection: Connection, operations: Operations, settings: Settings) -> None:
     """Carry out the client's frames; too many of them, or too many that make no sense, close the socket."""
-    recent: deque[float] = deque()
+    recent: list[float] = []
     errors = 0
     while True:
         message = await socket.receive()
@@ -143,7 +141,7 @@ async def _read(socket: WebSocket, connection: Connection, operations: Operation
             return
         recent.append(time.monotonic())
         while recent[0] < recent[-1] - 60:
-            recent.popleft()
+            recent.pop(0)
         problem = await operations.carry_out(message.get("text"))
         if problem is not None:
             errors += problem["code"] in protocol.NONSENSE
