@@ -1,13 +1,11 @@
-"""Messages to people outside, by mail and text: SMTP and an HTTP gateway in production, a console in development."""
+"""Messages to people outside, by mail and text: gateways in production, a console in development."""
 
 import json
 import sys
-from email.message import EmailMessage
+from functools import cached_property
+from importlib import import_module
 from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
 
-import aiosmtplib
-import httpx
 from redis.asyncio import Redis
 
 from app.core.config import MailSender, Settings, TextSender
@@ -46,44 +44,20 @@ def _kept(to: str) -> str:
     return f"sent:{to}"
 
 
-class SmtpMail:
-    def __init__(self, settings: Settings) -> None:
-        url = urlsplit(settings.smtp_url.get_secret_value())
-        self._from = settings.mail_from
-        self._options = {
-            "hostname": url.hostname,
-            "port": url.port,
-            "username": unquote(url.username) if url.username else None,
-            "password": unquote(url.password) if url.password else None,
-            "use_tls": url.scheme == "smtps",
-            "timeout": 20,
-        }
-
-    async def send(self, to: str, subject: str, body: str) -> None:
-        message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self._from, to, subject
-        message.set_content(body)
-        await aiosmtplib.send(message, **self._options)  # type: ignore[arg-type]  # one dict, many types
-
-
-class HttpText:
-    """Posts `{"to", "message"}` with a bearer token: the shape that most gateways accept or can be told to."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._url = settings.text_gateway_url.get_secret_value()
-        self._token = settings.text_gateway_token.get_secret_value()
-
-    async def send(self, to: str, subject: str, body: str) -> None:
-        async with httpx.AsyncClient(timeout=20) as client:
-            answer = await client.post(
-                self._url, json={"to": to, "message": body}, headers={"Authorization": f"Bearer {self._token}"}
-            )
-            answer.raise_for_status()
-
-
 class Messengers:
-    """The two ways out, as configured."""
+    """The two ways out, as configured; loaded when something is first sent, which a server never does."""
 
     def __init__(self, settings: Settings, client: Redis) -> None:
-        self.mail: Sender = Console(client) if settings.mail_sender is MailSender.CONSOLE else SmtpMail(settings)
-        self.text: Sender = Console(client) if settings.text_sender is TextSender.CONSOLE else HttpText(settings)
+        self._settings, self._console = settings, Console(client)
+
+    @cached_property
+    def mail(self) -> Sender:
+        return self._console if self._settings.mail_sender is MailSender.CONSOLE else self._gateway("SmtpMail")
+
+    @cached_property
+    def text(self) -> Sender:
+        return self._console if self._settings.text_sender is TextSender.CONSOLE else self._gateway("HttpText")
+
+    def _gateway(self, name: str) -> Sender:
+        sender: Sender = getattr(import_module("app.adapters.message_gateways"), name)(self._settings)
+        return sender

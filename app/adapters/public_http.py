@@ -11,21 +11,19 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-import httpcore
 import idna
 
 from app.core.config import Settings
 from app.core.errors import Unprocessable
 
 URL_LIMIT: Final = 2000
-_CONNECT_SECONDS: Final = 4
 _ADDRESSES_TRIED: Final = 3
 _LOOK_UPS_AT_ONCE: Final = 64
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
@@ -67,8 +65,8 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
 """All addresses of a name, as text; OSError if there is none."""
-Connect = Callable[[str, int, float | None], Awaitable[httpcore.AsyncNetworkStream]]
-"""A connection to an address and a port, within so many seconds."""
+Connect = Callable[[str, int, float | None], Awaitable[Any]]
+"""A connection (`httpcore.AsyncNetworkStream`) to an address and a port, within so many seconds."""
 
 
 class UrlRefused(Unprocessable):
@@ -117,6 +115,10 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address in _GLOBAL_6 and not any(address in network for network in _NOT_PUBLIC_6)
 
 
+Call = Callable[[Target, Sequence[str], Mapping[str, str], bytes], Awaitable[int]]
+"""A request with these headers and this body, to one of these addresses of the target; the status of the answer."""
+
+
 class PublicHttp:
     """One for each process. `resolve` and `connect` are how it reaches the world."""
 
@@ -135,13 +137,14 @@ class PublicHttp:
         self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="look-up")
         self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
         self._resolve = resolve or self._look_up
-        self._connect = connect or _connect
-        self._given_tls = tls
+        self._connect, self._tls = connect, tls
 
     @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """Made when it is first needed: a server, which never calls anybody, does without the certificates of all."""
-        return self._given_tls or httpcore.default_ssl_context()
+    def _call(self) -> Call:
+        """Loaded when it is first needed: a server, which never calls anybody, does without an HTTP client and without
+        the certificates of all."""
+        call: Call = import_module("app.adapters.public_calls").PublicCalls(self._connect, self._tls).post
+        return call
 
     def target(self, url: str) -> Target:
         """The address in its parts, its name in lower case and ASCII; `UrlRefused` for what no call will be made to."""
@@ -178,52 +181,18 @@ class PublicHttp:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """Send the body; the status of the answer. `CallFailed` if none came in time, or if the way leads inside."""
+        call = self._call
         try:
             target = self.target(url)
             async with asyncio.timeout(self._seconds):
-                return await self._post(target, await self._addresses(target), headers, body)
+                return await call(target, await self._addresses(target), headers, body)
         except UrlRefused as refusal:
             raise CallFailed("address_refused") from refusal
-        except (TimeoutError, httpcore.TimeoutException) as error:
+        except TimeoutError as error:
             raise CallFailed("timeout") from error
-        except (httpcore.NetworkError, OSError) as error:
-            # The pool raises it anew without its cause; in what context it was raised first is still there.
-            raise CallFailed("tls" if isinstance(error.__context__, ssl.SSLError) else "connection") from error
-        except httpcore.ProtocolError as error:
-            raise CallFailed("protocol") from error
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _post(self, target: Target, addresses: Sequence[str], headers: Mapping[str, str], body: bytes) -> int:
-        sent = {
-            "Host": target.authority,
-            "User-Agent": "LocalBazaar-Webhooks/1",
-            "Accept": "*/*",
-            "Connection": "close",
-            "Content-Length": str(len(body)),
-        }
-        # A pool for each call: a connection that was kept would lead to where the name led before.
-        pool = httpcore.AsyncConnectionPool(
-            ssl_context=self._tls,
-            max_connections=1,
-            max_keepalive_connections=0,
-            network_backend=_Pinned(addresses, self._connect),
-        )
-        url = httpcore.URL(
-            scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode()
-        )
-        async with (
-            pool,
-            pool.stream(
-                "POST",
-                url,
-                headers=list((sent | dict(headers)).items()),
-                content=body,
-                extensions={"timeout": {"connect": _CONNECT_SECONDS}},
-            ) as answer,
-        ):
-            return answer.status
 
     async def _addresses(self, target: Target) -> list[str]:
         """Where the name leads at this moment. One address that is not acceptable spoils all of them."""
@@ -294,28 +263,3 @@ def _addresses_of(host: str, port: int) -> list[str]:
 
 def _refuse_host() -> NoReturn:
     raise UrlRefused("The name in the address is none.")
-
-
-class _Pinned(httpcore.AsyncNetworkBackend):
-    """Opens connections to addresses that were checked, whatever name it is asked for."""
-
-    def __init__(self, addresses: Sequence[str], connect: Connect) -> None:
-        self._addresses, self._connect = addresses, connect
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the library's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        *others, last = self._addresses
-        for address in others:
-            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return await self._connect(address, port, timeout)
-        return await self._connect(last, port, timeout)
-
-
-async def _connect(address: str, port: int, seconds: float | None) -> httpcore.AsyncNetworkStream:
-    return await httpcore.AnyIOBackend().connect_tcp(address, port, seconds)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from app.adapters.payments import sandbox_webhooks
+from app.adapters.payments import sandbox_delivery, sandbox_webhooks
 from app.adapters.push import PushAway
 from app.core.database import Statement
 from app.kernel import files
@@ -103,7 +103,7 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
 
     @queue.entrypoint(sandbox_webhooks.SEND, executor_factory=_retrying, on_failure="hold")
     async def send_sandbox_webhook(job: Job) -> None:
-        await sandbox_webhooks.deliver(platform.settings, job.payload or b"")
+        await sandbox_delivery.deliver(platform.settings, job.payload or b"")
 
     @queue.entrypoint(refunds.SEND_REFUND, executor_factory=_retrying, on_failure="hold")
     async def send_refund(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""What the sandbox tells the platform: signed bodies, how they are sent, and how they are read.
+"""What the sandbox tells the platform: signed bodies, and how they are read.
 
 Headers and signature are those of Standard Webhooks (standardwebhooks.com): `webhook-id`, `webhook-timestamp`, and
 `webhook-signature`, which is "v1," and the base64 of the HMAC-SHA256 over `<id>.<timestamp>.<body>`.
@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from app.adapters.payments.port import TOLERANCE_SECONDS, Notice, NoticeKind, SignatureRefused
@@ -24,7 +23,6 @@ from app.core.money import AMOUNT_LIMIT
 SEND: Final = "sandbox_webhook"
 """The job that sends one; its payload is the body."""
 
-_SECONDS: Final = 20
 _EVENT_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
 _REFERENCE: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -81,19 +79,6 @@ class SandboxSignatures:
 def compose(event: EventType, data: Mapping[str, Any]) -> bytes:
     """The body of a new event. It keeps its id however often it is sent."""
     return to_json({"id": f"evt_{uuid7().hex}", "type": event, "created": int(time.time()), "data": data})
-
-
-async def deliver(settings: Settings, body: bytes) -> None:
-    """Send a body, signed anew, to this very server. Raises unless the answer is a 2xx; the job queue tries again."""
-    headers = SandboxSignatures(settings).sign(from_json(body)["id"], body, time.time())
-    # Never by way of a proxy that the environment names: the way leads back to where it begins.
-    async with httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as client:
-        answer = await client.post(
-            f"{settings.public_url.rstrip('/')}/webhooks/sandbox",
-            content=body,
-            headers=headers | {"content-type": "application/json"},
-        )
-    answer.raise_for_status()
 
 
 def translate(event_id: str, body: bytes) -> Notice:
