@@ -5,8 +5,6 @@ socket; answers pings whether or not the answers are read; and gathers the parts
 """
 
 import asyncio
-import socket
-import sys
 from typing import Any, Final
 
 from uvicorn._types import ASGIReceiveEvent
@@ -18,18 +16,6 @@ from app.core.config import settings
 
 _PARTS: Final = 64
 """Of one message; clients send short ones, in one."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that child processes may inherit."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=2048)
-    listening.set_inheritable(True)
-    if sys.platform == "linux":
-        # Accepted connections inherit it: it ends those whose last bytes, fewer than we watch, are never taken.
-        milliseconds = int(settings().connection_stall_seconds * 1000)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    return listening
 
 
 class _Impatient(asyncio.Protocol):

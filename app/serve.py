@@ -10,8 +10,9 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from app.connections import HttpLine, SocketLine, listen
+from app.connections import HttpLine, SocketLine
 from app.core.config import settings
+from app.listening import listen
 from app.main import create_app
 
 DRAIN_SECONDS = 6

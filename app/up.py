@@ -1,6 +1,5 @@
 """`localbazaar up`: the whole product on one machine, as children that die with it."""
 
-import asyncio
 import json
 import os
 import signal
@@ -9,24 +8,27 @@ import sys
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
-from app.connections import listen
 from app.core.config import Settings, settings
 from app.core.embedded import embedded_servers
-from app.jobs import relay
-from app.kernel.platform import open_platform
-from app.migrate import migrate
-from app.services.flows import town
+from app.core.processes import spawn
+from app.listening import listen
+from app.services.flows import townspeople
 from app.supervisor import Child, supervise
 
 console = Console()
 
 _EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with, not bound to
+
+
+class NotPrepared(Exception):
+    """The database is not what the product needs; the message is for the terminal."""
 
 
 def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
@@ -45,8 +47,7 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
         os.environ |= found
         os.environ.setdefault("LOCALBAZAAR_PUBLIC_URL", here)
         settings.cache_clear()
-        configured = settings()
-        remembered = configured.data_folder / "servers.json"
+        remembered = settings().data_folder / "servers.json"
         if found:
             remembered.write_text(json.dumps(found))
         children = [
@@ -60,11 +61,8 @@ def run(host: str, port: int, processes: int, *, seed_town: bool) -> int:
         children.append(Child("worker", [sys.executable, "-m", "app.jobs.worker"]))
 
         def prepare() -> None:
-            # While the children load, which takes longer; until this is done the server is not ready, and the worker
-            # starts over.
-            migrate(configured)
-            if seed_town:
-                asyncio.run(_seed(configured))
+            # While the children load; until this is done the server is not ready, and the worker starts over.
+            _prepare(seed_town=seed_town)
             threading.Thread(target=_announce, args=(here, started, seed_town), daemon=True).start()
 
         try:
@@ -127,10 +125,14 @@ class _Embedded(AbstractContextManager[dict[str, str]]):
             signal.pthread_kill(main, signal.SIGTERM)
 
 
-async def _seed(configured: Settings) -> None:
-    async with open_platform(configured) as platform:
-        if await town.seed(platform):
-            await relay.skip(platform)
+def _prepare(*, seed_town: bool) -> None:
+    """In a process of its own: this one stays for as long as the product runs, and has no use for the product's code.
+
+    Raises `NotPrepared`; why, that process has said.
+    """
+    argv = [sys.executable, "-m", "app.prepare", *(["--seed"] if seed_town else [])]
+    if code := spawn(argv, on_parent_death=signal.SIGTERM).wait():
+        raise NotPrepared(f"The database could not be prepared (code {code}).")
 
 
 def _announce(here: str, started: float, with_town: bool) -> None:
@@ -143,15 +145,19 @@ def _announce(here: str, started: float, with_town: bool) -> None:
     console.print(f"  socket     {here.replace('http', 'ws', 1)}/ws/notifications/")
     if with_town:
         console.print(f"  try        {Path(sys.argv[0]).parent / 'localbazaar'} demo leads --url {here}")
-        table = Table("sign in as", "email", title=f"password of all: {town.PASSWORD}")
-        for role, email in town.sample_sign_ins():
+        table = Table("sign in as", "email", title=f"password of all: {townspeople.PASSWORD}")
+        for role, email in townspeople.sample_sign_ins():
             table.add_row(role, email)
         console.print(table)
     sys.stdout.flush()
 
 
 def _is_ready(here: str) -> bool:
+    line = HTTPConnection(here.removeprefix("http://"), timeout=2)
     try:
-        return httpx.get(f"{here}/readyz", timeout=2).status_code == httpx.codes.OK
-    except httpx.HTTPError:
+        line.request("GET", "/readyz")
+        return line.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
         return False
+    finally:
+        line.close()

@@ -8,7 +8,7 @@ from PIL import Image
 from rich.console import Console
 
 from app.demo.client import Person, Stage, perform
-from app.services.flows import town
+from app.services.flows import townspeople as town
 
 _PROVIDERS = 5
 _FEE_MINOR = 50_00

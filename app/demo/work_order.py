@@ -10,7 +10,7 @@ from rich.console import Console
 
 from app.core.money import shown
 from app.demo.client import Person, Stage, perform
-from app.services.flows import town
+from app.services.flows import townspeople as town
 
 _CURRENCY: Final = "GOLD"
 _PRICE_MINOR: Final = 500_00

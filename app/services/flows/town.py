@@ -1,7 +1,5 @@
 """The demo town: two regions, 45 services, and people who live and work there. Made once; found again afterwards."""
 
-import json
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,6 +22,7 @@ from app.schemas.users import Register
 from app.schemas.wallets import TopUp
 from app.services.advertised_services import publishing
 from app.services.catalogue import administration as catalogue
+from app.services.flows import townspeople
 from app.services.providers import onboarding
 from app.services.providers.lifecycle import Action
 from app.services.regions import administration
@@ -33,10 +32,7 @@ from app.services.teams import queries as team_queries
 from app.services.users import accounts
 from app.services.wallets import wallets
 
-PASSWORD: Final = "neighbourhood-demo-1"  # noqa: S105 - of invented people, in development only
-_FILE: Final = Path(__file__).with_name("town.json")
 _WALLET_MINOR: Final = 5_000_00
-_TRADES: Final = ("advertisers", "boosters")
 
 _HAS_TOWN = Statement(select(regions.c.id).limit(1))
 _SERVICE_IDS = Statement(select(services.c.slug, services.c.id))
@@ -52,37 +48,14 @@ async def seed(platform: Platform) -> bool:
 
     Never in production: everybody knows the password of the town's people, its admin's included.
     """
-    password_hash = await platform.passwords.hash(PASSWORD)
+    password_hash = await platform.passwords.hash(townspeople.PASSWORD)
     async with platform.database.write() as session:
         await catalogue.fill(session)
         production = platform.settings.environment is Environment.PRODUCTION
         if production or await session.scalar(_HAS_TOWN) is not None:
             return False
-        await _people(session, platform, json.loads(_FILE.read_text("utf-8")), password_hash)
+        await _people(session, platform, townspeople.read(), password_hash)
     return True
-
-
-def sample_sign_ins() -> list[tuple[str, str]]:
-    """A few people of the town to sign in as: what they are, and their email."""
-    town = json.loads(_FILE.read_text("utf-8"))
-    staff = [(" and ".join(person["roles"]), person["email"]) for person in town["people"]["staff"]]
-    customer, provider = town["people"]["customers"][0], town["people"]["providers"][0]
-    work = [(role.removesuffix("s"), person["email"]) for role in _TRADES for person in town["people"][role]]
-    return [("customer", customer["email"]), ("provider", provider["email"]), *staff, *work]
-
-
-def plumbers() -> list[str]:
-    """Emails of providers who do plumbing in the first region, for the demo."""
-    town = json.loads(_FILE.read_text("utf-8"))
-    home = town["regions"][0]["code"]
-    everybody = town["people"]["providers"]
-    return [person["email"] for person in everybody if person["region"] == home and "plumbing" in person["services"]]
-
-
-def home_code() -> str:
-    """The code of the first region."""
-    code: str = json.loads(_FILE.read_text("utf-8"))["regions"][0]["code"]
-    return code
 
 
 async def _people(session: Session, platform: Platform, town: dict[str, Any], password_hash: str) -> None:
@@ -137,7 +110,7 @@ async def _person(session: Session, person: dict[str, Any], password_hash: str) 
         name=person["name"],
         email=person["email"],
         phone=person["phone"],
-        password=PASSWORD,
+        password=townspeople.PASSWORD,
         language=person.get("language", "en"),
     )
     return await accounts.create_verified(session, wanted, password_hash)
