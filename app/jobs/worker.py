@@ -8,7 +8,7 @@ from datetime import timedelta
 import asyncpg
 import structlog
 
-from app import services
+from app import adapters, services
 from app.core.config import Settings, settings
 from app.core.database import connect
 from app.core.errors import Problem
@@ -23,6 +23,7 @@ _PAUSE_SECONDS = 1
 _LOOK_AGAIN = timedelta(seconds=1)
 
 services.load_all()
+adapters.load_senders()
 
 
 async def work(platform: Platform) -> None:
