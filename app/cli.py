@@ -24,15 +24,23 @@ class _Commands(TyperGroup):
 
     @cached_property
     def _others(self) -> Mapping[str, Any]:
-        group: Any = typer.main.get_command(import_module("app.commands").app)
-        others: Mapping[str, Any] = group.commands
-        return others
+        return {**_loaded("app.commands").commands, "demo": self._demo}
+
+    @cached_property
+    def _demo(self) -> Any:
+        return _loaded("app.demo.commands")
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name == "demo":
+            return self._demo
         return super().get_command(ctx, cmd_name) or self._others.get(cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *self._others]
+
+
+def _loaded(module: str) -> Any:
+    return typer.main.get_command(import_module(module).app)
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

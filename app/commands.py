@@ -16,7 +16,6 @@ from rich.table import Table
 from app import prepare, up
 from app.core.config import Settings, settings
 from app.core.embedded import embedded_servers
-from app.demo import leads, work_order
 from app.kernel import ledger
 from app.kernel.documentation import event_page, lifecycle_page
 from app.kernel.platform import open_platform
@@ -29,10 +28,8 @@ from app.services.users import accounts
 from app.services.webhook_endpoints import endpoints as webhook_endpoints
 from app.ws.asyncapi import document as asyncapi_document
 
-app = typer.Typer()
-demo = typer.Typer(no_args_is_help=True, help="Play a whole flow against a running server.")
+app = typer.Typer(add_completion=False)
 ledger_commands = typer.Typer(no_args_is_help=True, help="The books.")
-app.add_typer(demo, name="demo")
 app.add_typer(ledger_commands, name="ledger")
 console = Console()
 
@@ -163,15 +160,3 @@ def verify_ledger() -> None:
         console.print(f"[red]{fault}")
     console.print("[green]clean" if not found.faults else f"[red]{len(found.faults)} faults")
     raise typer.Exit(1 if found.faults else 0)
-
-
-@demo.command("leads")
-def demo_leads(url: str = "http://127.0.0.1:8000") -> None:
-    """Sign up a customer, post a request, let five providers buy the lead and race to complete it."""
-    raise typer.Exit(asyncio.run(leads.play(url, console)))
-
-
-@demo.command("work-order")
-def demo_work_order(url: str = "http://127.0.0.1:8000") -> None:
-    """Buy work, have it done, rejected, handed in again and approved, and show where the money is at each step."""
-    raise typer.Exit(asyncio.run(work_order.play(url, console)))
