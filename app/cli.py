@@ -75,7 +75,7 @@ def worker() -> None:
 def _become(module: str, *arguments: str) -> NoReturn:
     """Run the module in the place of this process: it loads only what it needs."""
     settings()  # what is misconfigured is said here, in words
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606  (this interpreter)
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - this interpreter
 
 
 def main() -> None:
