@@ -8,6 +8,7 @@ below their floor and second uses of an idempotency key are refused there, whate
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -41,7 +42,13 @@ class Account(NamedTuple):
 
     @property
     def id(self) -> UUID:
-        return uuid5(_ACCOUNTS, f"{self.owner_id}/{self.kind}/{self.currency}")
+        return _id(self)
+
+
+@lru_cache(maxsize=4096)
+def _id(account: Account) -> UUID:
+    # One entry asks for the same few a dozen times, and each costs a hash.
+    return uuid5(_ACCOUNTS, f"{account.owner_id}/{account.kind}/{account.currency}")
 
 
 def wallet(owner_id: UUID, currency: str) -> Account:
