@@ -54,6 +54,8 @@ _EVERY_SO_MANY_LISTENS: Final = 3
 _PAUSE_SECONDS: Final = 2.0
 _QUIET_EVERY: Final = 60.0
 _QUIET_SECONDS: Final = 12.0
+_ROUND_SECONDS: Final = 120
+"""Time for each fault to happen once."""
 _SETTLE_SECONDS: Final = 90
 _LAST_EVENT: Final = Statement(text("SELECT coalesce(max(seq), 0) FROM events"))
 _UNDONE: Final = Statement(
@@ -236,6 +238,11 @@ class Run:
             late, too_late = lateness(await session.all(TRAIL), "expire", EXPIRY_SECONDS, self._calendar)
             found.figures["rows in the audit trail"] = len(await session.all(TRAIL))
         found.faults += too_late
+        # A run in which little happened proves little.
+        found.faults += [f"no story of {flow.name} came to its end" for flow in flows if not found.stories[flow.name]]
+        if self._seconds >= _ROUND_SECONDS:
+            never = [fault.__name__ for fault in self._fires if not found.happened[fault.__name__]]
+            found.faults += [f"there was no time to {name.replace('_', ' ')}" for name in never]
         outcomes = Counter(operation.outcome for operation in self._history.operations)
         found.figures |= {
             "operations": len(self._history.operations),

@@ -1,38 +1,13 @@
-"""The house burns for half a minute and keeps its promises; and the verdict finds what it is there to find.
+"""The verdict finds what it is there to find. That the house keeps its promises is for `make chaos` to show."""
 
-`LOCALBAZAAR_CHAOS_MINUTES` and `LOCALBAZAAR_CHAOS_SEED` choose; `make chaos` prints more.
-"""
-
-import os
-import secrets
-import sys
 import time
 from uuid import UUID
-
-import pytest
 
 from app.core.ids import uuid7
 from app.kernel.platform import Platform
 from chaos.clients import Deed, History, Operation, Outcome
-from chaos.faults import FAULTS
-from chaos.flows import FLOWS
-from chaos.run import run
 from chaos.verdict import faults_of
 from tests.support.world import Person, World
-
-MINUTES = float(os.environ.get("LOCALBAZAAR_CHAOS_MINUTES", "0.5"))
-SEED = int(os.environ.get("LOCALBAZAAR_CHAOS_SEED", secrets.randbelow(10**6)))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel whose connection it is")
-@pytest.mark.timeout(MINUTES * 60 + 900)
-async def test_nothing_is_lost_whatever_happens() -> None:
-    found = await run(SEED, MINUTES * 60)
-    assert found.faults == [], f"seed {SEED}, logs in {found.logs}"
-    if MINUTES >= 2:
-        assert set(found.happened) == {fault.__name__ for fault in FAULTS}, f"seed {SEED}"
-    assert found.happened
-    assert set(found.stories) == {flow.name for flow in FLOWS}
 
 
 async def verdict_on(platform: Platform, subject_id: str | UUID, history: History | None = None) -> list[str]:
