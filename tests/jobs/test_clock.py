@@ -102,7 +102,7 @@ async def test_a_crowd_of_deadlines_is_kept_in_time_and_each_of_them_once_by_sev
     began = time.monotonic()
     tasks = [asyncio.create_task(clock.run(platform)) for _ in range(2)]
     async with asyncio.timeout(20):
-        while len(kept.times) < CROWD:  # noqa: ASYNC110  (a poll is simpler here)
+        while len(kept.times) < CROWD:  # noqa: ASYNC110 - a poll is simpler here
             await asyncio.sleep(0.02)
     took = time.monotonic() - began
     await end(*tasks)

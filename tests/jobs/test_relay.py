@@ -152,7 +152,7 @@ async def test_what_breaks_in_the_relay_does_not_end_it(platform: Platform, monk
     monkeypatch.setattr(relay, "relay_batch", broken_once)
     task = asyncio.create_task(relay.run(platform))
     async with asyncio.timeout(5):
-        while not await mails(platform):  # noqa: ASYNC110  (a poll is simpler here)
+        while not await mails(platform):  # noqa: ASYNC110 - a poll is simpler here
             await asyncio.sleep(0.05)
     await end(task)
 

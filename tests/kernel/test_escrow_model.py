@@ -325,7 +325,7 @@ async def take(platform: Platform, model: Model, call: Call) -> type[Problem] | 
             else:
                 assert (answer or 0) == sum(amount for account, amount in call.lines if amount > 0)
     except Problem as problem:
-        assert type(problem) in call.refusals, f"{problem!r} instead of {call.refusals}"  # noqa: PT017  (one of several)
+        assert type(problem) in call.refusals, f"{problem!r} instead of {call.refusals}"  # noqa: PT017 - one of several
         async with platform.database.read() as reading:
             await look(reading, model, about, uuid4(), {})
         return type(problem)

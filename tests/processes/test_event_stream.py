@@ -122,7 +122,7 @@ class Reader:
     async def has(self, count: int, within_seconds: float) -> bool:
         """Wait until so many events have come."""
         until = time.monotonic() + within_seconds
-        while len(self.events) < count and time.monotonic() < until:  # noqa: ASYNC110  (a poll is simpler here)
+        while len(self.events) < count and time.monotonic() < until:  # noqa: ASYNC110 - a poll is simpler here
             await asyncio.sleep(0.05)
         return len(self.events) >= count
 

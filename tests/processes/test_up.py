@@ -125,7 +125,7 @@ async def up(folder: Path, *options: str, port: int | None = None) -> AsyncItera
     port = port or free_port()
     log = folder.parent / "up.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: ASYNC220  (it takes a moment only)
+        process = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment only
             [sys.executable, "-m", "app.cli", "up", "--port", str(port), *options],
             cwd=ROOT,
             env=clean_environment(folder),

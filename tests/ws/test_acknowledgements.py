@@ -58,7 +58,7 @@ async def stored(world: World, session_id: UUID) -> list[str]:
 
 async def until_stored(world: World, session_id: UUID, event_id: str) -> None:
     async with asyncio.timeout(5):
-        while await stored(world, session_id) != [event_id]:  # noqa: ASYNC110  (the database tells no other way)
+        while await stored(world, session_id) != [event_id]:  # noqa: ASYNC110 - the database tells no other way
             await asyncio.sleep(0.02)
 
 

@@ -258,5 +258,5 @@ async def test_whoever_leaves_while_events_come_in_leaves_nothing_behind(
             socket.transport.abort()
     # Then the hub forgets them
     async with asyncio.timeout(5):
-        while small.hub.count or small.hub.waiting:  # noqa: ASYNC110  (a poll is simpler here)
+        while small.hub.count or small.hub.waiting:  # noqa: ASYNC110 - a poll is simpler here
             await asyncio.sleep(0.01)

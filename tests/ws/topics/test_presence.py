@@ -94,7 +94,7 @@ async def test_nothing_is_stored_and_nothing_is_left_behind(app: Served, world: 
         drivers.transport.abort()
         await riders.close()
         async with asyncio.timeout(5):
-            while topics.count or app.hub.count:  # noqa: ASYNC110  (a poll is simpler here)
+            while topics.count or app.hub.count:  # noqa: ASYNC110 - a poll is simpler here
                 await asyncio.sleep(0.01)
     client, channel = app.app.state.platform.valkey.client, f"topic:{topic}"
     assert await client.zcard(f"presence:{topic}") == 0
