@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,6 +24,7 @@ from app.jobs import relay, worker
 from app.kernel.platform import Platform, open_platform
 from app.main import create_app
 from app.migrate import migrate
+from tests.support.shared_servers import SHARED, own_database
 from tests.support.world import World, build_world
 
 GENEROUS = {
@@ -63,18 +64,25 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def configured(folder: Path) -> Iterator[Settings]:
-    """Settings of servers that belong to this pytest worker alone, migrated to the newest schema."""
-    with embedded_servers(folder, durable=False) as servers:
-        environment = GENEROUS | {
-            "DATABASE_URL": servers.database_url,
-            "REDIS_URL": servers.redis_url,
-            "LOCALBAZAAR_DATA_FOLDER": str(folder),
-        }
-        with patch.dict(os.environ, environment):
+    """Settings of a database that belongs to this pytest worker alone, migrated to the newest schema."""
+    with _addresses(folder) as addresses:
+        with patch.dict(os.environ, GENEROUS | addresses | {"LOCALBAZAAR_DATA_FOLDER": str(folder)}):
             settings.cache_clear()
-            migrate(settings())
+            if SHARED not in os.environ:
+                migrate(settings())
             yield settings()
         settings.cache_clear()
+
+
+@contextmanager
+def _addresses(folder: Path) -> Iterator[dict[str, str]]:
+    """Of servers for this pytest worker alone; or of a database for it on servers that run already (`make mutants`)."""
+    if SHARED in os.environ:
+        with own_database(os.environ["DATABASE_URL"]) as database_url:
+            yield {"DATABASE_URL": database_url}
+    else:
+        with embedded_servers(folder, durable=False) as servers:
+            yield {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
 
 
 @pytest.fixture(scope="session")

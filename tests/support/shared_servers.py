@@ -1,0 +1,61 @@
+"""PostgreSQL and Valkey once for many test processes: `python -m tests.support.shared_servers <command …>`.
+
+A mutation run starts a pytest process for every mutant. Servers and a schema for each would cost more than its tests;
+here each takes a database of its own, copied from one that is migrated already, and drops it when it ends.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+
+from app.core.config import settings
+from app.core.embedded import embedded_servers
+from app.migrate import migrate
+
+SHARED = "LOCALBAZAAR_TEST_SERVERS"
+"""Set for the command: DATABASE_URL is not to be used, but to be copied."""
+
+
+@contextmanager
+def own_database(template: str) -> Iterator[str]:
+    """The address of a copy of this database, for as long as the block runs."""
+    address = make_url(template)
+    name = f"test_{os.getpid()}"
+    asyncio.run(_command(address, f"CREATE DATABASE {name} TEMPLATE {address.database}"))
+    try:
+        yield address.set(database=name).render_as_string(hide_password=False)
+    finally:
+        asyncio.run(_command(address, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _command(address: URL, *commands: str) -> None:
+    connection = await asyncpg.connect(host=address.query["host"], user=address.username, database="postgres")
+    try:
+        for command in commands:
+            await connection.execute(command)
+    finally:
+        await connection.close()
+
+
+def run(command: list[str]) -> int:
+    """Run the command beside two servers and a migrated database; its exit code."""
+    with tempfile.TemporaryDirectory(prefix="localbazaar-test-") as folder:
+        Path(folder).chmod(0o755)  # the database's own system user has to reach it
+        with embedded_servers(Path(folder), durable=False) as servers:
+            environment = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url, SHARED: "yes"}
+            with patch.dict(os.environ, environment):
+                migrate(settings())
+                return subprocess.call(command)  # noqa: S603 - the caller's own command
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
