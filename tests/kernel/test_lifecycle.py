@@ -1,7 +1,7 @@
 """The kernel's lifecycles, on a small table of their own: parcels that are packed, sent, and lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID, uuid4
@@ -110,7 +110,22 @@ class Scratch(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-async def scratch(world: World) -> AsyncIterator[Scratch]:
+async def people(world: World) -> AsyncIterator[Sequence[Actor]]:
+    """Owner, porter, stranger; and the table of the parcels."""
+    await world.define(
+        """CREATE TABLE test_parcels (id uuid PRIMARY KEY, status text NOT NULL, owner_id uuid NOT NULL,
+               weight int NOT NULL, label text, sent_times int NOT NULL DEFAULT 0,
+               updated_at timestamptz NOT NULL DEFAULT now())"""
+    )
+    roles: Sequence[frozenset[Role]] = (frozenset(), frozenset({Role.DRIVER}), frozenset({Role.CUSTOMER}))
+    yield [Actor((await world.person()).id, held) for held in roles]
+    await world.execute("DELETE FROM deadlines WHERE subject_type = 'test_parcel'")
+    await world.define("DROP TABLE test_parcels")
+
+
+@pytest.fixture
+def scratch(world: World, people: Sequence[Actor]) -> Iterator[Scratch]:
+    """Declared, and compiled, for each test anew: how that is done is under test too."""
     known = set(events._declared)
 
     class Packed(events.Event):
@@ -164,24 +179,11 @@ async def scratch(world: World) -> AsyncIterator[Scratch]:
         ],
         visible=(parcels.c.owner_id == ACTOR) | actor_has(Role.DRIVER),
     )  # fmt: skip
-    await world.define(
-        """CREATE TABLE test_parcels (id uuid PRIMARY KEY, status text NOT NULL, owner_id uuid NOT NULL,
-               weight int NOT NULL, label text, sent_times int NOT NULL DEFAULT 0,
-               updated_at timestamptz NOT NULL DEFAULT now())"""
-    )
-    yield Scratch(
-        world,
-        lifecycle,
-        owner=Actor((await world.person()).id),
-        porter=Actor((await world.person()).id, frozenset({Role.DRIVER})),
-        stranger=Actor((await world.person()).id, frozenset({Role.CUSTOMER})),
-    )
+    yield Scratch(world, lifecycle, *people)
     # What is declared here must be in no catalogue or page of another test.
     LIFECYCLES.pop("test_parcel")
     for name in set(events._declared) - known:
         events._declared.pop(name)
-    await world.execute("DELETE FROM deadlines WHERE subject_type = 'test_parcel'")
-    await world.define("DROP TABLE test_parcels")
 
 
 async def deadlines_of(scratch: Scratch, parcel: UUID) -> set[str]:
