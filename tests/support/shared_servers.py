@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,20 +28,33 @@ SHARED = "LOCALBAZAAR_TEST_SERVERS"
 @contextmanager
 def own_database(template: str) -> Iterator[str]:
     """The address of a copy of this database, for as long as the block runs."""
-    address = make_url(template)
-    name = f"test_{os.getpid()}"
-    asyncio.run(_command(address, f"CREATE DATABASE {name} TEMPLATE {address.database}"))
+    address, name = make_url(template), f"test_{os.getpid()}"
+    asyncio.run(_copy(address, name))
     try:
         yield address.set(database=name).render_as_string(hide_password=False)
     finally:
-        asyncio.run(_command(address, f"DROP DATABASE {name} WITH (FORCE)"))
+        asyncio.run(_drop(address, name))
 
 
-async def _command(address: URL, *commands: str) -> None:
+async def _copy(address: URL, name: str) -> None:
+    async with _administration(address) as connection:
+        # Whoever was killed, as a mutant that hangs is, has left its own behind.
+        for row in await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'test!_%' ESCAPE '!'"):
+            if not Path("/proc", row["datname"].removeprefix("test_")).exists():
+                await connection.execute(f"DROP DATABASE IF EXISTS {row['datname']} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {address.database}")
+
+
+async def _drop(address: URL, name: str) -> None:
+    async with _administration(address) as connection:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def _administration(address: URL) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(host=address.query["host"], user=address.username, database="postgres")
     try:
-        for command in commands:
-            await connection.execute(command)
+        yield connection
     finally:
         await connection.close()
 
@@ -51,8 +64,9 @@ def run(command: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="localbazaar-test-") as folder:
         Path(folder).chmod(0o755)  # the database's own system user has to reach it
         with embedded_servers(Path(folder), durable=False) as servers:
-            environment = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url, SHARED: "yes"}
-            with patch.dict(os.environ, environment):
+            addresses = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
+            # What killed processes leave in their temporary folders goes with this one.
+            with patch.dict(os.environ, addresses | {SHARED: "yes", "TMPDIR": folder}):
                 migrate(settings())
                 return subprocess.call(command)  # noqa: S603 - the caller's own command
 
