@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import Uuid, bindparam, select
 
-from app.core.database import Session
+from app.core.database import Session, Statement
 from app.core.errors import Conflict, NotFound
 from app.core.money import InsufficientFunds
 from app.jobs import clock
@@ -236,6 +237,39 @@ async def test_a_deadline_is_set_to_a_time_moved_and_cleared(world: World, handl
         await deadlines.clear(session, subject_id, "works")
         await deadlines.clear(session, other, "breaks")
     assert (await left(world)).keys() == {other}
+
+
+def asked(kind: str) -> Statement:
+    """Whether the deadline of a subject is still due, as the guard of a transition asks it."""
+    return Statement(select(deadlines.still_due(bindparam("subject_id", type_=Uuid), kind)))
+
+
+async def test_only_a_deadline_of_this_subject_and_kind_whose_time_has_come_is_due(
+    world: World, handled: Counter[UUID]
+) -> None:
+    come, not_yet = await due(world, "works"), await due(world, "works", ago="-1 hour")
+    async with world.platform.database.read() as session:
+        assert await session.scalar(asked("works"), subject_id=come) is True
+        assert await session.scalar(asked("works"), subject_id=not_yet) is False
+        assert await session.scalar(asked("breaks"), subject_id=come) is False
+        assert await session.scalar(asked("works"), subject_id=uuid4()) is False
+
+
+async def test_whether_a_deadline_is_still_due_is_told_when_whoever_moves_it_is_done(
+    world: World, handled: Counter[UUID]
+) -> None:
+    # Given somebody who is just moving a deadline into the future
+    subject_id = await due(world, "works")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    async with world.platform.database.write() as moving:
+        await deadlines.set_at(moving, (NOUN, subject_id), "works", later)
+        # When it is asked whether it is due
+        async with world.platform.database.read() as session:
+            answer = asyncio.create_task(session.scalar(asked("works"), subject_id=subject_id))
+            await world.waits(1)
+            await moving.commit()
+            # Then the answer is about where it has been moved to
+            assert await answer is False
 
 
 async def test_what_is_due_is_found_by_its_index(world: World) -> None:

@@ -1,7 +1,7 @@
 """Events commit with what they tell of, or not at all, and leave in one envelope (realtime.md: Events)."""
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from app.core.database import Database
 from app.core.valkey import STREAMS
 from app.kernel import events
-from app.kernel.events import Event, emit
+from app.kernel.events import Channel, Event, emit
 from app.kernel.platform import Platform
 from tests.support.world import World  # with it come all nouns, and their events
 
@@ -19,6 +19,14 @@ class Happened(Event):
     messages: ClassVar = {"en": "It happened {times} times.", "hi": "यह {times} बार हुआ।"}
     thing_id: UUID
     times: int
+
+
+class Whispered(Event):
+    name: ClassVar = "test.whispered"
+    messages: ClassVar = {"en": "Psst."}
+    withheld: ClassVar = {"secret": "…"}
+    secret: str
+    loud: str
 
 
 class Undone(Exception):
@@ -36,6 +44,16 @@ async def test_an_event_is_written_with_its_recipients_each_of_them_once(world: 
     assert sorted(n["user_id"] for n in notified) == sorted([one, two])
     assert {(n["seq"], n["xid"], n["read_at"]) for n in notified} == {(row["seq"], row["xid"], None)}
     assert row["horizon"] <= row["xid"]
+
+
+async def test_who_is_told_aloud_is_not_told_quietly_too(world: World, platform: Platform) -> None:
+    thing, one, two = uuid4(), uuid4(), uuid4()
+    event = Happened(thing_id=thing, times=1)
+    async with platform.database.write() as session:
+        await emit(session, event, subject_type="thing", subject_id=thing, to=[one], quietly_to=[one, two])
+    [row] = await world.rows("events", subject_id=thing)
+    notified = await world.rows("notifications", event_id=row["id"])
+    assert {each["user_id"]: each["quiet"] for each in notified} == {one: False, two: True}
 
 
 async def test_an_event_without_recipients_is_in_the_log_all_the_same(world: World, platform: Platform) -> None:
@@ -90,6 +108,49 @@ def test_the_envelope_is_made_by_one_rule() -> None:
         "times": 2,
         "message": "It happened 2 times.",
     }
+
+
+def test_the_envelope_says_so_where_it_notifies_nobody() -> None:
+    row = {"id": uuid4(), "name": "test.happened_here", "payload": {"times": 2}, "created_at": datetime.now(UTC)}
+    assert events.envelope(row, "en", quiet=True) == events.envelope(row, "en") | {"quiet": True}
+
+
+def test_a_strangers_row_holds_no_confidences() -> None:
+    row = {"name": "test.whispered", "payload": {"secret": "a", "loud": "b"}, "seq": 7}
+    assert events.without_confidences(row) == {
+        "name": "test.whispered",
+        "payload": {"secret": "…", "loud": "b"},
+        "seq": 7,
+    }
+    unknown = {"name": "test.of_a_newer_process", "payload": {"secret": "a"}}
+    assert events.without_confidences(unknown) == unknown
+
+
+def test_a_family_has_a_title_in_the_readers_language_or_in_english_or_its_name() -> None:
+    assert Happened.family() == "test"
+    events.entitle("test_titled_here", en="Things", hi="चीज़ें")
+    found = [events.title("test_titled_here", language) for language in ("en", "hi", "mr")]
+    assert found == ["Things", "चीज़ें", "Things"]
+    assert events.title("test_untitled_things", "hi") == "Test untitled things"
+
+
+def test_an_event_is_known_by_its_name() -> None:
+    assert events.declaration("test.happened_here") is Happened
+    assert events.declaration("test.of_a_newer_process") is None
+    assert events.message("test.of_a_newer_process", {}, "en") == "test.of_a_newer_process"
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        {"mandatory": True},
+        {"channels": frozenset({Channel.MAIL}), "on_request": frozenset({Channel.MAIL, Channel.PUSH})},
+    ],
+)
+def test_an_event_by_no_way_or_by_one_in_two_manners_cannot_be_declared(ways: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"test\.lost_here: mandatory by no channel"):
+        type("Lost", (Event,), {"name": "test.lost_here", "messages": {"en": ""}, "__module__": __name__} | ways)
+    assert events.declaration("test.lost_here") is None
 
 
 @pytest.mark.parametrize(

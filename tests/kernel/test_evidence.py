@@ -1,7 +1,7 @@
 """Evidence on a small table of its own: errands that are done, shown and judged, without a noun's help."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -84,7 +84,21 @@ class Scratch(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-async def scratch(world: World) -> AsyncIterator[Scratch]:
+async def people(world: World) -> AsyncIterator[tuple[Person, Actor]]:
+    """Runner and reviewer; and the table of the errands."""
+    await world.define(
+        """CREATE TABLE test_errands (id uuid PRIMARY KEY, status text NOT NULL, runner_id uuid NOT NULL,
+               rounds_count int NOT NULL DEFAULT 0, rejection_reason text,
+               updated_at timestamptz NOT NULL DEFAULT now())"""
+    )
+    yield await world.person(), Actor((await world.person()).id)
+    await world.execute("DELETE FROM deadlines WHERE subject_type = 'test_errand'")
+    await world.define("DROP TABLE test_errands")
+
+
+@pytest.fixture
+def scratch(world: World, people: tuple[Person, Actor]) -> Iterator[Scratch]:
+    """Declared, and compiled, for each test anew: how evidence joins a transition is under test too."""
     judging = [evidence.last_round_is_seen(errands)]
     anybody = Guard(errands.c.runner_id.is_not(None), NotFound)
     lifecycle = Lifecycle(
@@ -118,15 +132,8 @@ async def scratch(world: World) -> AsyncIterator[Scratch]:
         subjects.Subject("test_errand", errands, readers={FilePurpose.EVIDENCE: errands.c.runner_id == ACTOR})
     )
     deadlines.when_due("test_errand", evidence.ERASE.kind, evidence.erase)
-    await world.define(
-        """CREATE TABLE test_errands (id uuid PRIMARY KEY, status text NOT NULL, runner_id uuid NOT NULL,
-               rounds_count int NOT NULL DEFAULT 0, rejection_reason text,
-               updated_at timestamptz NOT NULL DEFAULT now())"""
-    )
-    yield Scratch(world, lifecycle, await world.person(), Actor((await world.person()).id))
+    yield Scratch(world, lifecycle, *people)
     LIFECYCLES.pop("test_errand")
-    await world.execute("DELETE FROM deadlines WHERE subject_type = 'test_errand'")
-    await world.define("DROP TABLE test_errands")
 
 
 async def test_every_round_is_kept_with_its_images_notes_and_verdict(scratch: Scratch) -> None:

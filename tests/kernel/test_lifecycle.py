@@ -7,7 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, Text, Uuid, select, update
+from sqlalchemy import Column, Integer, MetaData, Table, Text, Uuid, any_, select, update
+from sqlalchemy.dialects.postgresql import array
 
 from app.core.actor import CLOCK, Actor
 from app.core.database import Statement
@@ -58,6 +59,7 @@ class Action(StrEnum):
     TOUCH = "touch"
     LOSE = "lose"
     SORT = "sort"
+    WEIGH = "weigh"
 
 
 class NotYours(Forbidden):
@@ -138,6 +140,12 @@ def scratch(world: World, people: Sequence[Actor]) -> Iterator[Scratch]:
         messages: ClassVar = {"en": "Sent."}
         label: str
 
+    class Weighed(events.Event):
+        name: ClassVar = "test_parcel.weighed"
+        messages: ClassVar = {"en": "Weighed: {after} instead of {before}."}
+        before: int
+        after: int
+
     owns = Guard(parcels.c.owner_id == ACTOR, NotYours)
     lifecycle = Lifecycle(
         "test_parcel",
@@ -175,6 +183,20 @@ def scratch(world: World, people: Sequence[Actor]) -> Iterator[Scratch]:
                 Action.SORT, frozenset({Status.OPEN}),
                 Choice([(parcels.c.weight > 20, Status.LOST), (parcels.c.weight > 10, Status.SENT)], Status.PACKED),
                 who="the machine", allowed=None, sets={"weight": parcels.c.weight - 10},
+            ),
+            Transition(
+                Action.WEIGH, frozenset({Status.OPEN}), Status.OPEN, who="the scale", allowed=None,
+                records=["weight", "label"], recalls=["weight"],
+                emits=[
+                    Emit(
+                        Weighed, lambda row: row.owner_id,
+                        lambda row: {"before": row.from_weight, "after": row.weight},
+                        quietly_to=lambda row: select(users.c.id).where(
+                            users.c.id == any_(array([row.owner_id, ACTOR]))
+                        ),
+                        only_if=lambda row: row.weight != row.from_weight,
+                    )
+                ],
             ),
         ],
         visible=(parcels.c.owner_id == ACTOR) | actor_has(Role.DRIVER),
@@ -231,12 +253,54 @@ async def test_a_status_may_stay_what_it_is(scratch: Scratch) -> None:
     assert (await scratch.advance(parcel, Action.TOUCH, scratch.owner))["status"] == "LOST"
 
 
+def test_where_an_action_can_lead_is_told_for_each_status(scratch: Scratch) -> None:
+    declared = scratch.lifecycle.declared.transitions
+    assert declared[Action.PACK].targets_from("OPEN") == ["PACKED"]
+    assert [declared[Action.TOUCH].targets_from(status) for status in ("OPEN", "SENT")] == [["OPEN"], ["LOST"]]
+    assert declared[Action.SORT].targets_from("OPEN") == ["LOST", "SENT", "PACKED"]
+
+
 @pytest.mark.parametrize(("weight", "status"), [(10, "PACKED"), (11, "SENT"), (20, "SENT"), (21, "LOST"), (30, "LOST")])
 async def test_a_row_may_decide_its_next_status_by_what_it_was(scratch: Scratch, weight: int, status: str) -> None:
     parcel = await scratch.make(weight=weight)
     row = await scratch.advance(parcel, Action.SORT, CLOCK)
     assert (row["status"], row["weight"]) == (status, weight - 10)
     assert (await scratch.world.trail(str(parcel)))[-1]["to_status"] == status
+
+
+async def test_an_event_knows_what_was_before_and_reaches_each_once_and_aloud_if_in_any_way(scratch: Scratch) -> None:
+    parcel = await scratch.make(weight=5)
+    row = await scratch.advance(parcel, Action.WEIGH, scratch.porter, weight=7, label="heavier")
+    (event,) = await scratch.world.rows("events", subject_id=parcel)
+    assert event["payload"] == {"before": 5, "after": 7}
+    told = await scratch.world.rows("notifications", event_id=event["id"])
+    assert {each["user_id"]: each["quiet"] for each in told} == {scratch.owner.id: False, scratch.porter.id: True}
+    assert sorted(row["recipients"]) == sorted([scratch.owner.id, scratch.porter.id])
+    assert (await scratch.world.trail(str(parcel)))[-1]["details"] == {"weight": 7, "label": "heavier"}
+
+
+async def test_what_has_not_happened_is_told_to_nobody(scratch: Scratch) -> None:
+    parcel = await scratch.make(weight=5)
+    row = await scratch.advance(parcel, Action.WEIGH, scratch.porter, weight=5, label="as before")
+    assert (row["label"], row["recipients"]) == ("as before", [])
+    assert await scratch.world.told(str(parcel)) == []
+
+
+async def test_a_row_is_known_to_whom_its_lifecycle_says(scratch: Scratch) -> None:
+    parcel = await scratch.make()
+    everybody = (scratch.owner, scratch.porter, scratch.stranger)
+    async with scratch.world.platform.database.read() as session:
+        assert [await scratch.lifecycle.visible_to(session, parcel, who) for who in everybody] == [True, True, False]
+        assert await scratch.lifecycle.visible_to(session, uuid4(), scratch.owner) is False
+
+
+async def test_a_row_is_known_to_everybody_where_its_lifecycle_does_not_say(scratch: Scratch) -> None:
+    parcel = await scratch.make()
+    public = Lifecycle("test_public_parcel", parcels, Status, Creation(Status.OPEN, who="anybody"), [])
+    LIFECYCLES.pop("test_public_parcel")
+    async with scratch.world.platform.database.read() as session:
+        assert await public.visible_to(session, parcel, scratch.stranger) is True
+        assert await public.visible_to(session, uuid4(), scratch.stranger) is False
 
 
 async def test_a_check_refuses_what_the_transition_would_and_changes_nothing(scratch: Scratch) -> None:

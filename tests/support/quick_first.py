@@ -1,4 +1,4 @@
-"""A plugin of pytest for mutation runs: quick tests first, as mutmut has timed them; its fork server leaves them unsorted."""
+"""A plugin of pytest for mutation runs: quick tests first, as mutmut has timed them (its fork server does not)."""
 
 import json
 from pathlib import Path
