@@ -42,7 +42,7 @@ async def _copy(address: URL, name: str) -> None:
         for row in await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'test!_%' ESCAPE '!'"):
             if not _is_running(int(row["datname"].removeprefix("test_"))):
                 await connection.execute(f"DROP DATABASE IF EXISTS {row['datname']} WITH (FORCE)")
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {address.database}")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {address.database} STRATEGY FILE_COPY")
 
 
 def _is_running(pid: int) -> bool:
