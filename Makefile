@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Empty, so off wherever it is on: dozens of processes are started, and each would compile the product again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test check browser bench bench-growth chaos clean
+.PHONY: run test check browser bench bench-growth chaos mutants clean
 
 run: .venv/run
 	@exec $(BIN)/localbazaar up --port $(PORT) --processes $(PROCESSES) --with-parent
@@ -30,6 +30,11 @@ browser: .venv/dev
 chaos: .venv/dev
 	$(BIN)/python -m chaos $(CHAOS)
 
+# All of them, or those that MUTANTS names: `make mutants MUTANTS='app.kernel.ledger.*'`.
+mutants: .venv/dev
+	@set -f; ulimit -v 8000000; export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	nice python -m tests.support.shared_servers mutmut run --max-children 2 $(MUTANTS) && mutmut results
+
 bench: .venv/dev
 	$(BIN)/python -m bench
 
@@ -47,4 +52,4 @@ bench-growth: .venv/dev
 	@touch $@
 
 clean:
-	rm -rf .venv data artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv data artifacts mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis

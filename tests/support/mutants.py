@@ -10,7 +10,7 @@ _STATS = Path("mutmut-stats.json")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, as mutmut has timed them: most mutants die of the first one, and its fork server sorts none."""
+    """Quick tests first, as mutmut has timed them: most mutants die of the first; its fork server sorts none."""
     if _STATS.exists():
         seconds = json.loads(_STATS.read_text())["duration_by_test"]
         items.sort(key=lambda item: float(seconds.get(item.nodeid, 0)))
