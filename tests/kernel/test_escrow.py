@@ -295,6 +295,49 @@ async def test_a_tip_reaches_the_wallet_whole(books: Books) -> None:
     await books.refused(ValueError, escrow.tip, job(), giver, giver, 1, INR)
 
 
+async def test_every_movement_is_recorded_with_what_it_is_about_by_whom_and_why(books: Books) -> None:
+    payer, seller, actor_id = await books.person(100), await books.person(50), books.world.admin.id
+    sold, returned, paid, done = (job() for _ in range(4))
+    moves: list[tuple[str, str | None, escrow.Subject | None, Callable[..., Awaitable[Any]], list[Any]]] = [
+        ("hold", f"hold:{sold[1]}", sold, escrow.hold, [sold, payer, 10, INR]),
+        ("hold", f"hold:{returned[1]}", returned, escrow.hold_payment, [returned, 10, INR]),
+        ("release", f"settlement:{sold[1]}", sold, escrow.release, [sold, INR, [earning(seller, 10)]]),
+        ("refund", f"settlement:{returned[1]}", returned, escrow.refund, [returned, payer, INR]),
+        ("claw_back", f"claw_back:{sold[1]}", sold, escrow.claw_back, [sold, seller, payer, 10, INR]),
+        ("commission", f"commission:{paid[1]}", paid, escrow.charge_commission, [paid, seller, 10, INR]),
+        ("repayment", None, None, escrow.repay, [seller, INR]),
+        ("tip", f"tip:{done[1]}:{seller}", done, escrow.tip, [done, payer, seller, 10, INR]),
+    ]
+    for kind, key, subject, move, values in moves:
+        reason = f"{kind} {uuid4()}"
+        await books.run(move, *values, actor_id=actor_id, reason=reason)
+        (entry,) = await books.world.rows("entries", reason=reason)
+        assert (entry["kind"], entry["idempotency_key"], entry["actor_id"]) == (kind, key, actor_id)
+        assert (entry["subject_type"], entry["subject_id"]) == (subject or (None, None))
+
+
+@pytest.mark.parametrize("commission", [5, 60])
+async def test_the_platform_gives_its_commission_back_too(books: Books, commission: int) -> None:
+    seller, buyer = await books.person(100), await books.person()
+
+    async def claw_back(session: Session) -> UUID:
+        return await escrow.claw_back(session, job(), seller, buyer, 60, INR, commission=commission)
+
+    entry_id = await books.run(claw_back)
+    assert await books.wealth(seller, buyer) == [(40, 0), (60 + commission, 0)]
+    account_id = ledger.platform(AccountKind.COMMISSION, INR).id
+    (posting,) = await books.world.rows("postings", entry_id=entry_id, account_id=account_id)
+    assert posting["amount"] == -commission
+
+
+@pytest.mark.parametrize(("amount", "commission"), [(-1, 2), (2, -1), (-1, 0), (0, -1)])
+async def test_nothing_negative_is_clawed_back(books: Books, amount: int, commission: int) -> None:
+    async def claw_back(session: Session) -> UUID:
+        return await escrow.claw_back(session, job(), uuid4(), uuid4(), amount, INR, commission=commission)
+
+    await books.refused(ValueError, claw_back)
+
+
 async def test_what_is_reversed_repays_a_debt_first(books: Books) -> None:
     """A lead's fee that comes back, say."""
     provider, name = await books.person(50), f"test:{uuid4()}"
