@@ -338,13 +338,14 @@ async def test_nothing_negative_is_clawed_back(books: Books, amount: int, commis
     await books.refused(ValueError, claw_back)
 
 
-async def test_what_is_reversed_repays_a_debt_first(books: Books) -> None:
+@pytest.mark.parametrize(("fee", "left"), [(50, (30, 0)), (1, (0, -19))])
+async def test_what_is_reversed_repays_a_debt_first(books: Books, fee: int, left: tuple[int, int]) -> None:
     """A lead's fee that comes back, say."""
-    provider, name = await books.person(50), f"test:{uuid4()}"
-    await books.run(ledger.transfer, "fee", ledger.wallet(provider, INR), FEES, 50, idempotency_key=name)
+    provider, name = await books.person(fee), f"test:{uuid4()}"
+    await books.run(ledger.transfer, "fee", ledger.wallet(provider, INR), FEES, fee, idempotency_key=name)
     await books.run(escrow.charge_commission, job(), provider, 20, INR)
     await books.run(ledger.reverse, name, actor_id=None, reason=None)
-    assert await books.wealth(provider) == [(30, 0)]
+    assert await books.wealth(provider) == [left]
 
 
 async def test_a_commission_that_is_reversed_after_it_was_repaid_is_paid_out(books: Books) -> None:

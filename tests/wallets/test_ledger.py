@@ -150,7 +150,7 @@ async def test_a_reversal_is_the_exact_opposite_once(world: World) -> None:
 
     async def reverse() -> UUID | None:
         async with world.platform.database.write() as session:
-            return await ledger.reverse(session, name, actor_id=None, reason="returned")
+            return await ledger.reverse(session, name, actor_id=world.admin.id, reason="returned")
 
     found = await outcomes([reverse() for _ in range(20)])
     (reversal,) = [entry for entry in found if isinstance(entry, UUID)]
@@ -158,6 +158,7 @@ async def test_a_reversal_is_the_exact_opposite_once(world: World) -> None:
     assert [await balance(world, each) for each in (a, b)] == [100, 0]
     (entry,) = await world.rows("entries", id=reversal)
     assert (entry["reverses_id"], entry["kind"], entry["reason"]) == (original, "test_reversal", "returned")
+    assert (entry["idempotency_key"], entry["actor_id"]) == (f"reversal:{name}", world.admin.id)
     assert (entry["subject_type"], entry["subject_id"]) == subject
     await world.books_are_clean()
 
