@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Uuid, bindparam, select
+from sqlalchemy import Uuid, bindparam, func, select
 
 from app.core.database import Session, Statement
 from app.core.errors import Conflict, NotFound
@@ -253,6 +253,14 @@ async def test_only_a_deadline_of_this_subject_and_kind_whose_time_has_come_is_d
         assert await session.scalar(asked("works"), subject_id=not_yet) is False
         assert await session.scalar(asked("breaks"), subject_id=come) is False
         assert await session.scalar(asked("works"), subject_id=uuid4()) is False
+
+
+async def test_a_deadline_is_due_at_its_very_moment(world: World, handled: Counter[UUID]) -> None:
+    subject_id = uuid4()
+    async with world.platform.database.write() as session:
+        now = await session.scalar(Statement(select(func.now())))
+        await deadlines.set_at(session, (NOUN, subject_id), "works", now)
+        assert await session.scalar(asked("works"), subject_id=subject_id) is True
 
 
 async def test_whether_a_deadline_is_still_due_is_told_when_whoever_moves_it_is_done(

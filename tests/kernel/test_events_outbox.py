@@ -178,6 +178,7 @@ def test_every_event_has_a_sentence_in_both_languages_that_its_own_fields_fill(e
     aggregate, _, fact = event.name.partition(".")
     assert aggregate
     assert fact
+    assert "." not in fact
     assert {"en", "hi"} <= set(event.messages)
     filled = {name: f"<{name}>" for name in event.model_fields}
     for language in event.messages:

@@ -11,6 +11,7 @@ import pytest
 from app.core.database import Session
 from app.core.errors import Problem
 from app.core.money import InsufficientFunds, MoneyMovedBefore
+from app.core.valkey import STREAMS
 from app.kernel import ledger
 from app.kernel.ledger import Account, AccountKind, Posting
 from tests.support.world import World
@@ -161,6 +162,20 @@ async def test_a_reversal_is_the_exact_opposite_once(world: World) -> None:
     assert (entry["idempotency_key"], entry["actor_id"]) == (f"reversal:{name}", world.admin.id)
     assert (entry["subject_type"], entry["subject_id"]) == subject
     await world.books_are_clean()
+
+
+async def test_who_has_the_wallet_or_the_debt_is_hinted_at_after_the_commit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earner, debtor, subject = fresh(), ledger.debt(uuid4(), "INR"), ledger.escrow(uuid4(), "INR")
+    hinted: list[tuple[str, set[UUID]]] = []
+    monkeypatch.setattr(world.platform.database, "after_commit", lambda *hint: hinted.append(hint))
+    async with world.platform.database.write() as session:
+        await ledger.lock(session, [debtor])
+        lines = [Posting(CLEARING, -90), Posting(debtor, -10), Posting(earner, 60), Posting(subject, 40)]
+        await ledger.post(session, "test", lines)
+        assert hinted == []
+    assert hinted == [(STREAMS, {earner.owner_id, debtor.owner_id})]
 
 
 async def test_what_was_spent_cannot_be_reversed_away(world: World) -> None:
