@@ -140,6 +140,13 @@ def test_an_event_is_known_by_its_name() -> None:
     assert events.message("test.of_a_newer_process", {}, "en") == "test.of_a_newer_process"
 
 
+def test_an_event_may_leave_by_one_way_and_by_another_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_declared", dict(events._declared))
+    ways = {"channels": frozenset({Channel.MAIL}), "on_request": frozenset({Channel.PUSH}), "mandatory": True}
+    made = type("Kept", (Event,), {"name": "test.kept_here", "messages": {"en": ""}, "__module__": __name__} | ways)
+    assert events.declaration("test.kept_here") is made
+
+
 @pytest.mark.parametrize(
     "ways",
     [
