@@ -38,10 +38,12 @@ def own_database(template: str) -> Iterator[str]:
 
 async def _copy(address: URL, name: str) -> None:
     async with _administration(address) as connection:
-        # Whoever was killed, as a mutant that hangs is, has left its own behind.
+        # Whoever was killed, as a mutant that hangs is, has left its own behind. One process at a time drops them.
+        await connection.execute("SELECT pg_advisory_lock(1)")
         for row in await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'test!_%' ESCAPE '!'"):
             if not _is_running(int(row["datname"].removeprefix("test_"))):
-                await connection.execute(f"DROP DATABASE IF EXISTS {row['datname']} WITH (FORCE)")
+                await connection.execute(f"DROP DATABASE {row['datname']} WITH (FORCE)")
+        await connection.execute("SELECT pg_advisory_unlock(1)")
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {address.database} STRATEGY FILE_COPY")
 
 
