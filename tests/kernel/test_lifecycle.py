@@ -286,23 +286,6 @@ async def test_what_has_not_happened_is_told_to_nobody(scratch: Scratch) -> None
     assert await scratch.world.told(str(parcel)) == []
 
 
-async def test_a_row_is_known_to_whom_its_lifecycle_says(scratch: Scratch) -> None:
-    parcel = await scratch.make()
-    everybody = (scratch.owner, scratch.porter, scratch.stranger)
-    async with scratch.world.platform.database.read() as session:
-        assert [await scratch.lifecycle.visible_to(session, parcel, who) for who in everybody] == [True, True, False]
-        assert await scratch.lifecycle.visible_to(session, uuid4(), scratch.owner) is False
-
-
-async def test_a_row_is_known_to_everybody_where_its_lifecycle_does_not_say(scratch: Scratch) -> None:
-    parcel = await scratch.make()
-    public = Lifecycle("test_public_parcel", parcels, Status, Creation(Status.OPEN, who="anybody"), [])
-    LIFECYCLES.pop("test_public_parcel")
-    async with scratch.world.platform.database.read() as session:
-        assert await public.visible_to(session, parcel, scratch.stranger) is True
-        assert await public.visible_to(session, uuid4(), scratch.stranger) is False
-
-
 async def test_a_check_refuses_what_the_transition_would_and_changes_nothing(scratch: Scratch) -> None:
     async def checked(parcel: UUID, actor: Actor) -> Problem | None:
         async with scratch.world.unchanged(), scratch.world.platform.database.read() as session:
