@@ -122,8 +122,8 @@ def _of_many(subject: Subject, parties: Callable[[Columns], Select[Any]]) -> Sta
     who = (ids.c[0].label("user_id"), is_located.label("is_located"), meets_all.label("meets_all"))
     party = select(*who).select_from(ids, row).add_cte(row, nest_here=True).lateral("party")
     statement = Statement(select(wanted.c.subject_id, party).select_from(wanted, party))
-    if statement.names != {"subject_ids"}:
-        raise TypeError(f"the parties of {subject.name} depend on {sorted(statement.names)}, not on its row alone")
+    if others := statement.names - {"subject_ids"}:
+        raise TypeError(f"the parties of {subject.name} depend on {sorted(others)}, not on its row alone")
     return statement
 
 
