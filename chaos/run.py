@@ -54,6 +54,8 @@ _EVERY_SO_MANY_LISTENS: Final = 3
 _PAUSE_SECONDS: Final = 2.0
 _QUIET_EVERY: Final = 60.0
 _QUIET_SECONDS: Final = 12.0
+_VERDICT_SECONDS: Final = 300.0
+"""The verdict's queries look at everything that ever happened."""
 _ROUND_SECONDS: Final = 120
 """Time for each fault to happen once."""
 _SETTLE_SECONDS: Final = 90
@@ -138,7 +140,8 @@ class Run:
         """Prepare in peace, burn, settle, judge."""
         services.load_all()
         async with AsyncExitStack() as stack:
-            platform = await stack.enter_async_context(open_platform(settings()))
+            patient = settings().model_copy(update={"database_statement_timeout_seconds": _VERDICT_SECONDS})
+            platform = await stack.enter_async_context(open_platform(patient))
             keeping = asyncio.create_task(self._house.keep_alive())
             stack.push_async_callback(end, keeping)
             await self._house.ready()

@@ -22,9 +22,11 @@ class Chats(Flow):
             SELECT c.id FROM conversations c
             WHERE c.last_number <> (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id)""",
         "a message was told of more or less than once": """
-            SELECT m.id FROM messages m WHERE 1 <> (
-                SELECT count(*) FROM events e
-                WHERE e.name = 'chat.message_sent' AND e.payload ->> 'message_id' = m.id::text)""",
+            SELECT m.id FROM messages m LEFT JOIN (
+                SELECT e.payload ->> 'message_id' AS message_id, count(*) AS times FROM events e
+                WHERE e.name = 'chat.message_sent' GROUP BY 1
+            ) told ON told.message_id = m.id::text
+            WHERE told.times IS DISTINCT FROM 1""",
         "somebody's unread count is not what is unread": """
             SELECT p.conversation_id FROM conversation_participants p WHERE p.unread_count <> (
                 SELECT count(*) FROM messages m WHERE m.conversation_id = p.conversation_id
