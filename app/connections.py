@@ -80,7 +80,7 @@ class SocketLine(_Impatient, WebSocketsSansIOProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.queue = _Inbox()  # type: ignore[assignment]
+        self.queue = _Inbox()  # type: ignore[assignment]  # it has the methods that uvicorn calls, and no others
 
     def start_keepalive(self) -> None:
         """The handshake is over: nobody looks at its headers again, and they hold the peer's token."""

@@ -25,4 +25,4 @@ def skew(seconds: float) -> None:
     time.time_ns = lambda: rightly_ns() + int(seconds * 1e9)
     for name, module in list(sys.modules.items()):
         if name.startswith(_BELIEVERS) and getattr(module, "datetime", None) is datetime:
-            module.datetime = Shifted  # type: ignore[attr-defined]
+            module.datetime = Shifted  # type: ignore[attr-defined]  # it was just found there
