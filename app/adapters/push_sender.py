@@ -23,12 +23,17 @@ _GONE: Final = frozenset({404, 410})
 
 
 class PushSender:
-    """Posts messages; connections are kept, and opened at the first message."""
+    """Posts messages over connections that are kept."""
 
     def __init__(self, settings: Settings, key: ec.EllipticCurvePrivateKey) -> None:
         self._settings, self._key = settings, key
         self._signatures: dict[str, tuple[float, str]] = {}
-        self._opened: httpx.AsyncClient | None = None
+        self._client = httpx.AsyncClient(
+            timeout=settings.push_seconds,
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            follow_redirects=False,
+            trust_env=False,  # a proxy of the environment is not meant for this
+        )
 
     async def send(self, origin: str, to: Subscription, payload: bytes, *, urgent: bool, topic: str | None) -> None:
         """As `WebPush.send`, to an address that may be asked, at this origin."""
@@ -51,8 +56,7 @@ class PushSender:
             raise PushRefused(f"answered {status}")
 
     async def close(self) -> None:
-        if self._opened is not None:
-            await self._opened.aclose()
+        await self._client.aclose()
 
     async def _post(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> tuple[int, httpx.Headers]:
         # The client's own timeouts are for each step: one byte now and then would hold us up for ever.
@@ -62,17 +66,6 @@ class PushSender:
         ):
             # What it has to say besides is not read: it could be endless.
             return answer.status_code, answer.headers
-
-    @property
-    def _client(self) -> httpx.AsyncClient:
-        if self._opened is None:
-            self._opened = httpx.AsyncClient(
-                timeout=self._settings.push_seconds,
-                limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
-                follow_redirects=False,
-                trust_env=False,  # a proxy of the environment is not meant for this
-            )
-        return self._opened
 
     def _signature(self, origin: str) -> str:
         """Who we are, for this push service; made anew twice a day."""
