@@ -17,8 +17,9 @@ import structlog
 from sqlalchemy import Uuid, bindparam, column, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from app.core.database import Statement, given
+from app.core.database import Statement
 from app.core.errors import Problem
+from app.core.sql import given
 from app.core.tasks import end, for_ever
 from app.kernel.platform import Platform
 from app.models.events import acknowledgements, events, notifications
@@ -124,11 +125,10 @@ class Acknowledgements:
     async def _keep_storing(self) -> None:
         while True:
             await self._some.wait()
-            self._some.clear()
             await asyncio.sleep(self._platform.settings.acknowledgement_flush_seconds)
             try:
                 while self._gathered:
                     await self.store()
+                self._some.clear()
             except Problem as problem:
-                self._some.set()
                 _log.warning("acknowledgements_wait", sessions=len(self._gathered), code=problem.code)
