@@ -62,7 +62,6 @@ takes an `Idempotency-Key` and replays its first answer. Events arrive on the We
 
 services.load_declarations()
 
-# A request tries one flat list of paths, those of the busiest first.
 _ROUTERS: Final = (
     service_requests,
     work_orders,
@@ -119,6 +118,7 @@ def create_app(configured: Settings | None = None) -> FastAPI:
             if isinstance(route, APIRoute):
                 route.operation_id = f"{module.__name__.rpartition('.')[2]}_{route.name}"
             app.router.routes.append(route)
+    # It finds the routes that are in the list by now, before the list is asked.
     app.router.routes.insert(0, Directory(app.router.routes))
     _document_problems(app)
     app.add_middleware(Edge, settings=app.state.settings)
