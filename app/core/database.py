@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 from pydantic_core import from_json, to_json
-from sqlalchemy import ARRAY, ColumnClause, Dialect, Executable, TableValuedAlias, bindparam, func, text
+from sqlalchemy import Dialect, Executable, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine import make_url
 
@@ -71,15 +71,6 @@ _refusals: Final[dict[str, Callable[[], Problem]]] = {}
 def refuse_violation(constraint: str, refusal: Callable[[], Problem]) -> None:
     """Declare which refusal a violated constraint means: the constraint is the rule, this is its wording."""
     _refusals[constraint] = refusal
-
-
-def given(relation: str, **columns: ColumnClause[Any]) -> TableValuedAlias:
-    """Rows that a statement is given: one array for each parameter, side by side, as a relation with these columns.
-
-    `given("line", amounts=column("amount", BigInteger))` takes the parameter `amounts` and has the column `amount`.
-    """
-    arrays = (bindparam(name, type_=ARRAY(each.type)) for name, each in columns.items())
-    return func.unnest(*arrays).table_valued(*columns.values()).render_derived(name=relation)
 
 
 class ReadSession:
@@ -152,7 +143,7 @@ class Session(ReadSession):
 
     @property
     def driver_connection(self) -> Any:
-        """The asyncpg connection of the open transaction, for libraries that join it (the job queue)."""
+        """As `joined`, for whoever looks below the statements and takes the driver's errors as they are."""
         return self._connection
 
     async def _run(self, method: str, statement: Statement, values: Mapping[str, Any]) -> Any:

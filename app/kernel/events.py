@@ -26,9 +26,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import CTE
 
-from app.core.database import Session, Statement, given
+from app.core.database import Session, Statement
 from app.core.ids import uuid7
-from app.core.sql import constant, document
+from app.core.sql import constant, document, given
 from app.core.valkey import STREAMS
 from app.models.events import events, notifications
 from app.models.notifications import Channel as Channel

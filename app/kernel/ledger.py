@@ -16,9 +16,10 @@ from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, case, column, f
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.config import settings
-from app.core.database import Session, Statement, given, refuse_violation
+from app.core.database import Session, Statement, refuse_violation
 from app.core.ids import uuid7
 from app.core.money import PLATFORM, DebtLimitReached, InsufficientFunds, MoneyMovedBefore
+from app.core.sql import given
 from app.core.valkey import STREAMS
 from app.kernel.books import Verification, verify
 from app.models.ledger import PLATFORM_KINDS, AccountKind, accounts, entries, postings

@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 
 from app.core.actor import Actor
-from app.core.database import ReadSession, Statement, given
-from app.core.sql import constants
+from app.core.database import ReadSession, Statement
+from app.core.sql import constants, given
 from app.kernel.transitions import Columns
 from app.models.files import FilePurpose
 from app.models.ledger import AccountKind, accounts

@@ -29,7 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import UserDefinedType
 
-from app.core.database import ReadSession, Row, Statement, given
+from app.core.database import ReadSession, Row, Statement
+from app.core.sql import given
 from app.models.events import TransactionId, events, notifications
 
 PAGE: Final = 100

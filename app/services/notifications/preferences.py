@@ -6,8 +6,9 @@ from typing import NamedTuple
 from sqlalchemy import Boolean, Text, bindparam, column, delete, insert, select
 
 from app.core.actor import Actor
-from app.core.database import ReadSession, Session, Statement, given
+from app.core.database import ReadSession, Session, Statement
 from app.core.errors import Unprocessable
+from app.core.sql import given
 from app.kernel.events import Channel, Event, declared, title
 from app.kernel.locks import lock_account
 from app.models.notifications import notification_preferences

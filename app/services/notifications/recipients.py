@@ -17,7 +17,8 @@ from sqlalchemy import (
     select,
 )
 
-from app.core.database import ReadSession, Row, Statement, given
+from app.core.database import ReadSession, Row, Statement
+from app.core.sql import given
 from app.kernel.events import Channel, declaration
 from app.kernel.jobs import Job
 from app.models.events import notifications

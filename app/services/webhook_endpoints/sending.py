@@ -32,9 +32,10 @@ from standardwebhooks import Webhook
 from app.adapters.public_http import CallFailed
 from app.core.actor import CLOCK
 from app.core.config import Settings
-from app.core.database import Row, Statement, given
+from app.core.database import Row, Statement
 from app.core.errors import NotFound
 from app.core.security import Unsealable
+from app.core.sql import given
 from app.kernel.events import envelope
 from app.kernel.lifecycle import IllegalTransition
 from app.kernel.platform import Platform
