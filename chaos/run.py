@@ -208,7 +208,7 @@ class Run:
     async def _settle(self, platform: Platform, listeners: Sequence[Listener]) -> list[str]:
         """Wait until nothing is on its way any more; what still is when nothing has changed for too long.
 
-        How long it takes all in all says how busy the machine is: every payment has a document to be written.
+        How long it takes all in all says how busy the machine is: every payment has a document to be issued.
         """
         await self._house.set_clocks_right()
         undone: dict[str, int] = {"everything": 1}

@@ -37,7 +37,7 @@ from app.models.payments import webhook_events
 from app.models.users import refresh_tokens, sessions
 from app.models.webhook_endpoints import webhook_deliveries
 from app.services.flows import invoicing
-from app.services.invoices import rendering
+from app.services.invoices import pdf_requests, rendering
 from app.services.notifications import delivery, recipients
 from app.services.payments import refunds
 from app.services.users import messages
@@ -116,7 +116,7 @@ def build(platform: Platform, connection: Any) -> PgQueuer:
         async with platform.database.write() as session:
             await invoicing.document(session, about["event"], UUID(about["subject_id"]))
 
-    @queue.entrypoint("render_invoice", executor_factory=_retrying, on_failure="hold", concurrency_limit=8)
+    @queue.entrypoint(pdf_requests.RENDER, executor_factory=_retrying, on_failure="hold", concurrency_limit=8)
     async def render_invoice(job: Job) -> None:
         about = _told(job)
         await rendering.render(platform, UUID(about["invoice_id"]))

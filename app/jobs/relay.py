@@ -16,7 +16,6 @@ from app.kernel.jobs import Job, enqueue
 from app.kernel.platform import Platform
 from app.models.events import TransactionId, events, notifications, relay_cursors
 from app.services.flows.invoicing import DOCUMENTED
-from app.services.invoices.events import Issued
 from app.services.notifications.recipients import jobs_for
 from app.services.users.events import CodeRequested, Registered
 
@@ -106,8 +105,6 @@ def _jobs(event: Row) -> list[Job]:
         return [("send_code", to_json(payload))]
     if event["name"] in DOCUMENTED:
         return [("issue_invoice", to_json({"event": event["name"], "subject_id": event["subject_id"]}))]
-    if event["name"] == Issued.name:
-        return [("render_invoice", to_json({"invoice_id": event["subject_id"]}))]
     return []
 
 

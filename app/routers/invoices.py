@@ -10,7 +10,7 @@ from app.routers.problems import documented
 from app.schemas.base import Page
 from app.schemas.files import FileLink
 from app.schemas.invoices import AllInvoices, Invoice, MyInvoices
-from app.services.invoices import queries
+from app.services.invoices import pdf_requests, queries
 
 router = APIRouter(prefix="/api/v1", tags=["invoices"])
 
@@ -28,8 +28,12 @@ async def read(invoice_id: UUID, session: Reading, actor: SignedIn) -> Invoice:
 
 @router.get("/invoices/{invoice_id}/pdf", responses=documented(401, 404, 409))
 async def read_pdf_link(invoice_id: UUID, actor: SignedIn, platform: ThePlatform) -> FileLink:
-    """A link that opens the PDF for a few minutes. `not_rendered_yet` in the moments after the issue."""
-    return await queries.pdf(platform, actor, invoice_id)
+    """A link that opens the PDF for a few minutes.
+
+    It is rendered when it is first asked for: until it is there, within a second or two, the answer is
+    `not_rendered_yet`. Ask again after the seconds of `Retry-After`.
+    """
+    return await pdf_requests.link(platform, actor, invoice_id)
 
 
 @router.get("/admin/invoices", responses=documented(401, 403), tags=["staff"])

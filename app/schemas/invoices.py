@@ -44,7 +44,7 @@ class Invoice(Answer):
     issued_at: datetime
     refers_to: UUID | None
     refers_to_number: str | None
-    rendered_at: datetime | None = Field(description="Null: the PDF is not there yet.")
+    rendered_at: datetime | None = Field(description="Null: nobody has asked for the PDF yet, or it is being rendered.")
 
 
 Year = Annotated[int, Field(ge=2000, le=9999)]

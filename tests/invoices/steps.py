@@ -1,21 +1,29 @@
 """Issuing and reading documents in tests."""
 
+import asyncio
 import re
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from app.core.database import Database
+import httpx
+from pydantic_core import to_json
+from sqlalchemy import text
+
+from app.core.database import Database, Statement
 from app.core.ids import uuid7
 from app.schemas.invoices import Invoice, InvoiceKind, InvoiceLine
 from app.services.invoices import issuing
 from app.services.invoices.issuing import Buyer, Sale, Seller
-from tests.support.world import Person
+from tests.support.world import Person, World
 
+INVOICES: Final = "/api/v1/invoices"
 ZONE: Final = ZoneInfo("Asia/Kolkata")
+_JOBS: Final = Statement(text("SELECT entrypoint, payload, priority, status, attempts FROM pgqueuer ORDER BY id"))
 
 
 def seller(prefix: str = "XY") -> Seller:
@@ -39,6 +47,46 @@ async def issue(
     """Issue in a transaction of its own."""
     async with database.write() as session:
         return await issuing.issue(session, kind, by, about, tax_basis_points=tax_basis_points)
+
+
+async def until(wanted: Callable[[], Awaitable[Any]], within_seconds: float = 20) -> Any:
+    """What `wanted` answers, once it is something."""
+    end = time.monotonic() + within_seconds
+    while not (found := await wanted()):
+        assert time.monotonic() < end, "nothing came"
+        await asyncio.sleep(0.05)
+    return found
+
+
+async def read_pdf(world: World, person: Person, invoice_id: str) -> httpx.Response:
+    link = await person.get(f"{INVOICES}/{invoice_id}/pdf")
+    assert link.status_code == 200, link.text
+    return await world.http.get(link.json()["url"].removeprefix(world.platform.settings.public_url))
+
+
+async def read_pdf_when_there(world: World, person: Person, invoice_id: str) -> httpx.Response:
+    """Ask for it until it is there: it must not have been the first time."""
+
+    async def is_there() -> bool:
+        answer = await person.get(f"{INVOICES}/{invoice_id}/pdf")
+        assert answer.status_code == 200 or answer.json()["code"] == "not_rendered_yet", answer.text
+        return answer.status_code == 200
+
+    assert not await is_there()
+    await until(is_there)
+    return await read_pdf(world, person, invoice_id)
+
+
+async def queued(world: World) -> list[dict[str, Any]]:
+    """All jobs, those that run or are held, too."""
+    async with world.platform.database.read() as session:
+        return [dict(row) for row in await session.all(_JOBS)]
+
+
+async def renderings(world: World, invoice_id: UUID) -> list[dict[str, Any]]:
+    """The jobs that render this document."""
+    wanted = {"entrypoint": "render_invoice", "payload": to_json({"invoice_id": invoice_id})}
+    return [job for job in await queued(world) if wanted.items() <= job.items()]
 
 
 def paper(language: str = "en", **changed: Any) -> Invoice:

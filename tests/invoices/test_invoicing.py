@@ -1,34 +1,35 @@
 """What is documented, from the sale to the PDF: lead fees, their refunds, top-ups (money.md: Invoices and receipts)."""
 
 import asyncio
-import threading
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import httpx
 import pytest
 
-from app.adapters import documents
 from app.core.config import Settings, settings
-from app.jobs import relay
-from app.kernel.platform import Platform
 from app.models.users import Role
 from app.services.flows import invoicing
 from app.services.invoices import rendering
 from app.services.payments.events import Succeeded
 from app.services.service_requests.events import LeadPurchased, LeadRefunded
 from app.services.wallets.events import ToppedUp
-from tests.invoices.steps import ZONE, issue, sale, seller, text_of
+from tests.invoices.steps import (
+    INVOICES,
+    ZONE,
+    issue,
+    read_pdf,
+    read_pdf_when_there,
+    sale,
+    seller,
+    text_of,
+    until,
+)
 from tests.payments.steps import paid, top_up
-from tests.support.relayed import relay_everything
 from tests.support.world import Person, World
 
-INVOICES = "/api/v1/invoices"
 FEE = 5000
 
 
@@ -54,61 +55,33 @@ async def listed(person: Person, **filters: Any) -> list[dict[str, Any]]:
     return items
 
 
-async def until(wanted: Callable[[], Awaitable[Any]], within_seconds: float = 20) -> Any:
-    """What `wanted` answers, once it is something."""
-    end = time.monotonic() + within_seconds
-    while not (found := await wanted()):
-        assert time.monotonic() < end, "nothing came"
-        await asyncio.sleep(0.05)
-    return found
-
-
-async def read_pdf(world: World, person: Person, invoice_id: str) -> httpx.Response:
-    link = await person.get(f"{INVOICES}/{invoice_id}/pdf")
-    assert link.status_code == 200, link.text
-    return await world.http.get(link.json()["url"].removeprefix(world.platform.settings.public_url))
-
-
-@pytest.fixture
-async def relayed(platform: Platform, world: World) -> None:
-    """What other tests left to do is not done, so that ours comes at once."""
-    await relay.skip(platform)
-    await world.execute("DELETE FROM pgqueuer")
-
-
-async def test_from_the_purchase_to_the_pdf_and_back_to_the_credit_note(
-    world: World, relayed: None, working: None
-) -> None:
+async def test_from_the_purchase_to_the_pdf_and_back_to_the_credit_note(world: World, working: None) -> None:
     # Given a worker; when a provider buys a lead
     customer, provider, request_id, lead_id = await bought(world)
-
-    async def rendered(kind: str) -> list[dict[str, Any]]:
-        return [each for each in await listed(provider, kind=kind) if each["rendered_at"]]
-
-    # Then the platform's invoice comes, and its PDF
-    (invoice,) = await until(lambda: rendered("invoice"))
+    # Then the platform's invoice comes, and its PDF when it is asked for
+    (invoice,) = await until(lambda: listed(provider, kind="invoice"))
     assert (invoice["subject_type"], invoice["subject_id"]) == ("lead", lead_id)
     assert (invoice["net_minor"], invoice["tax_minor"], invoice["total_minor"]) == (FEE, 0, FEE)
     assert (invoice["seller_id"], invoice["seller_name"]) == (str(UUID(int=0)), "LocalBazaar")
     assert invoice["lines"] == [
         {"description": "Lead: Plumbing", "quantity": 1, "unit_minor": FEE, "amount_minor": FEE}
     ]
-    answer = await read_pdf(world, provider, invoice["id"])
+    answer = await read_pdf_when_there(world, provider, invoice["id"])
     assert answer.headers["content-type"] == "application/pdf"
     assert {"Invoice", f"Number: {invoice['number']}", "Pipes & Co", "₹50.00"} <= set(
         text_of(answer.content).split("\n")
     )
     # and the receipt for the money that paid it
-    (receipt,) = await until(lambda: rendered("receipt"))
+    (receipt,) = await until(lambda: listed(provider, kind="receipt"))
     assert receipt["total_minor"] == 1_000_00
     # When the customer cancels before anybody worked
     cancelled = await customer.post(f"/api/v1/service-requests/{request_id}/cancel", {"reason": "I mended it myself"})
     assert cancelled.status_code == 200
     # Then a credit note takes the invoice back
-    (note,) = await until(lambda: rendered("credit_note"))
+    (note,) = await until(lambda: listed(provider, kind="credit_note"))
     assert (note["refers_to"], note["refers_to_number"]) == (invoice["id"], invoice["number"])
     assert (note["total_minor"], note["lines"]) == (FEE, invoice["lines"])
-    lines = text_of((await read_pdf(world, provider, note["id"])).content).split("\n")
+    lines = text_of((await read_pdf_when_there(world, provider, note["id"])).content).split("\n")
     assert {"Credit note", f"Refers to invoice: {invoice['number']}"} <= set(lines)
     assert await listed(customer) == []
 
@@ -195,121 +168,6 @@ async def test_documents_speak_the_buyers_language(world: World) -> None:
     await rendering.render(world.platform, invoice.id)
     lines = text_of((await read_pdf(world, provider, str(invoice.id))).content).split("\n")
     assert {"बीजक", "कुल राशि", invoice.lines[0].description} <= set(lines)
-
-
-async def test_a_pdf_is_made_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    invoice = await issue(world.platform.database, seller(), sale(await world.person()))
-    await rendering.render(world.platform, invoice.id)
-    (row,) = await world.rows("invoices", id=invoice.id)
-    # When the job runs again, with a renderer that would write something else
-    monkeypatch.setattr(documents, "render", lambda *_: b"another one")
-    async with world.unchanged():
-        await rendering.render(world.platform, invoice.id)
-    # Then everything is as it was, the object too
-    assert await world.rows("invoices", id=invoice.id) == [row]
-    (kept,) = await world.rows("files", id=invoice.id)
-    content = b"".join([piece async for piece in await world.platform.storage.open(str(invoice.id))])
-    assert (len(content), content[:5]) == (kept["size_bytes"], b"%PDF-")
-    assert (kept["owner_id"], kept["purpose"], kept["subject_id"]) == (invoice.buyer_id, "invoice", invoice.id)
-
-
-async def test_two_that_render_at_once_make_one_file(world: World) -> None:
-    invoice = await issue(world.platform.database, seller(), sale(await world.person()))
-    before = await world.snapshot()
-    await asyncio.gather(*(rendering.render(world.platform, invoice.id) for _ in range(4)))
-    after = await world.snapshot()
-    assert {name for name in before if before[name] != after[name]} == {"files", "objects"}
-    assert (after["files"], after["objects"]) == (before["files"] + 1, before["objects"] + 1)
-
-
-@pytest.mark.parametrize(
-    "dies_at", ["app.adapters.storage.Storage.put", "app.core.database.SingleStatementSession.execute"]
-)
-async def test_whatever_dies_while_rendering_the_next_try_finishes(
-    world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str
-) -> None:
-    buyer = await world.person()
-    invoice = await issue(world.platform.database, seller(), sale(buyer))
-
-    async def killed(*_: object, **__: object) -> None:
-        raise asyncio.CancelledError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(dies_at, killed)
-        with pytest.raises(asyncio.CancelledError):
-            await rendering.render(world.platform, invoice.id)
-    assert (await buyer.get(f"{INVOICES}/{invoice.id}/pdf")).json()["code"] == "not_rendered_yet"
-    await rendering.render(world.platform, invoice.id)
-    assert (await read_pdf(world, buyer, str(invoice.id))).content[:5] == b"%PDF-"
-
-
-async def test_an_invoice_whose_process_died_before_rendering_is_rendered_by_the_next(
-    world: World, platform: Platform, relayed: None
-) -> None:
-    # Given an invoice whose issuer is gone, and an event that only the outbox knows of
-    buyer = await world.person()
-    invoice = await issue(world.platform.database, seller(), sale(buyer))
-    # When a relay comes, and dies before its commit, and another one comes
-    with (
-        patch("app.core.database.Session.commit", side_effect=asyncio.CancelledError),
-        pytest.raises(asyncio.CancelledError),
-    ):
-        await relay.relay_batch(platform)
-    await relay_everything(platform)
-    # Then there is one job for it
-    jobs = [row for row in await queued(world) if row["entrypoint"] == "render_invoice"]
-    assert [row["payload"] for row in jobs] == [f'{{"invoice_id":"{invoice.id}"}}'.encode()]
-
-
-async def queued(world: World) -> list[dict[str, Any]]:
-    async with world.platform.database.write() as session:
-        await session.scalar(relay._TAKE, consumer="none")
-        rows = await session.driver_connection.fetch("SELECT entrypoint, payload, priority FROM pgqueuer")
-    return [dict(row) for row in rows]
-
-
-async def test_codes_do_not_queue_up_behind_documents(world: World, platform: Platform, relayed: None) -> None:
-    await issue(world.platform.database, seller(), sale(await world.person()))
-    await world.http.post(
-        "/api/v1/auth/register",
-        json={
-            "name": "Some Body", "email": f"{uuid4().hex}@mail.localbazaar.in",
-            "phone": f"+9197{uuid4().int % 10**8:08d}", "password": "correct horse battery 7",
-        },
-    )  # fmt: skip
-    await relay_everything(platform)
-    priority = {row["entrypoint"]: row["priority"] for row in await queued(world)}
-    assert priority["send_code"] > priority["render_invoice"]
-
-
-async def test_the_loop_goes_on_while_a_document_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a document that takes as long as it is let
-    buyer = await world.person()
-    invoice = await issue(world.platform.database, seller(), sale(buyer))
-    begun, go_on = threading.Event(), threading.Event()
-    render = documents.render
-
-    def slow(*about: Any) -> bytes:
-        begun.set()
-        assert go_on.wait(30)
-        return render(*about)
-
-    monkeypatch.setattr(documents, "render", slow)
-    task = asyncio.create_task(rendering.render(world.platform, invoice.id))
-    # When somebody asks meanwhile, then they are answered
-    await until(lambda: asyncio.sleep(0, begun.is_set()))
-    assert (await buyer.get(f"{INVOICES}/{invoice.id}/pdf")).json()["code"] == "not_rendered_yet"
-    go_on.set()
-    await task
-    assert (await buyer.get(f"{INVOICES}/{invoice.id}/pdf")).status_code == 200
-
-
-async def test_a_pdf_that_is_not_there_yet_is_to_be_asked_for_again(world: World) -> None:
-    buyer = await world.person()
-    invoice = await issue(world.platform.database, seller(), sale(buyer))
-    answer = await buyer.get(f"{INVOICES}/{invoice.id}/pdf")
-    assert (answer.status_code, answer.json()["code"]) == (409, "not_rendered_yet")
-    assert answer.headers["retry-after"] == "1"
 
 
 @pytest.mark.parametrize("role", [None, Role.PROVIDER, Role.MANAGER])

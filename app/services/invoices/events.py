@@ -9,7 +9,7 @@ entitle("invoice", en="Invoices and receipts", hi="चालान और रस
 
 
 class Issued(Event):
-    """To the buyer. The PDF follows within moments. `kind` is invoice, credit_note or receipt."""
+    """To the buyer. Its PDF is rendered when it is first asked for. `kind` is invoice, credit_note or receipt."""
 
     name: ClassVar = "invoice.issued"
     messages: ClassVar = {

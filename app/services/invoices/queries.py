@@ -9,27 +9,15 @@ from sqlalchemy import ColumnElement, Integer, Select, Text, Uuid, bindparam, or
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
-from app.core.errors import Conflict, NotFound
+from app.core.errors import NotFound
 from app.core.pagination import decode
-from app.kernel import files, subjects
+from app.kernel import subjects
 from app.kernel.lifecycle import ACTOR, actor_has
-from app.kernel.platform import Platform
 from app.models.files import FilePurpose
 from app.models.invoices import invoices
 from app.models.users import Role
 from app.schemas.base import Page, page_of
-from app.schemas.files import FileLink
 from app.schemas.invoices import AllInvoices, Invoice, MyInvoices
-
-
-class NotRenderedYet(Conflict):
-    """The document is being written; ask again after the seconds of `Retry-After`."""
-
-    code, title = "not_rendered_yet", "The PDF is not there yet."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
-
 
 _is_party = or_(invoices.c.buyer_id == ACTOR, invoices.c.seller_id == ACTOR)
 _is_visible = or_(_is_party, actor_has(Role.ADMIN, Role.SUPPORT))
@@ -114,12 +102,3 @@ async def _rows(
 ) -> Page[Invoice]:
     rows = await session.all(statement, before=decode(wanted.cursor), rows=wanted.limit + 1, **values)
     return page_of(rows, wanted.limit, invoice_of)
-
-
-async def pdf(platform: Platform, actor: Actor, invoice_id: UUID) -> FileLink:
-    """A signed link to the PDF. `NotFound` for strangers, `NotRenderedYet` in the first moments."""
-    async with platform.database.read() as session:
-        invoice = await read(session, actor, invoice_id)
-    if invoice.rendered_at is None:
-        raise NotRenderedYet()
-    return await files.link(platform, actor, invoice_id)

@@ -1,4 +1,4 @@
-"""Rendering: an issued document becomes a PDF, once, and is kept as a private file of its buyer."""
+"""Rendering: a document becomes a PDF when it is first asked for, and is kept as a private file of its buyer."""
 
 import asyncio
 from typing import Final
