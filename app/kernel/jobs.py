@@ -24,7 +24,7 @@ message, or for a document to be issued, of which there may be many at once."""
 Job = tuple[str, bytes]
 """The name of an entry point of `app/jobs/queue.py`, and its payload."""
 
-# By the words of pgqueuer's unique index on the keys of jobs that wait, the next try of one that failed too, or run.
+# What pgqueuer's unique index on keys holds: the jobs that run, and those that wait, be it for their next try.
 _IS_QUEUED = Statement(
     text("SELECT EXISTS (SELECT FROM pgqueuer WHERE dedupe_key = :key AND status IN ('queued', 'picked'))")
 )

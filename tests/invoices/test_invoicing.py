@@ -74,6 +74,8 @@ async def test_from_the_purchase_to_the_pdf_and_back_to_the_credit_note(world: W
     # and the receipt for the money that paid it
     (receipt,) = await until(lambda: listed(provider, kind="receipt"))
     assert receipt["total_minor"] == 1_000_00
+    assert (await read_pdf_when_there(world, provider, receipt["id"])).content[:5] == b"%PDF-"
+    assert [each["rendered_at"] is not None for each in await listed(provider)] == [True, True]
     # When the customer cancels before anybody worked
     cancelled = await customer.post(f"/api/v1/service-requests/{request_id}/cancel", {"reason": "I mended it myself"})
     assert cancelled.status_code == 200

@@ -194,10 +194,13 @@ async def held(world: World, invoice_id: UUID) -> bool:
     return [job["status"] for job in await renderings(world, invoice_id)] == ["failed"]
 
 
-async def test_codes_do_not_queue_up_behind_documents(world: World, platform: Platform, relayed: None) -> None:
+async def test_codes_do_not_queue_up_behind_documents_nor_who_asked_for_one_behind_what_nobody_waits_for(
+    world: World, platform: Platform, relayed: None
+) -> None:
     buyer = await world.person()
     invoice = await issue(world.platform.database, seller(), sale(buyer))
     assert (await buyer.get(f"{INVOICES}/{invoice.id}/pdf")).status_code == 409
+    await world.admin.post(f"/api/v1/admin/users/{buyer.id}/top-ups", {"amount_minor": 1, "reason": "cash"})
     await world.http.post(
         "/api/v1/auth/register",
         json={
@@ -207,7 +210,7 @@ async def test_codes_do_not_queue_up_behind_documents(world: World, platform: Pl
     )  # fmt: skip
     await relay_everything(platform)
     priority = {row["entrypoint"]: row["priority"] for row in await queued(world)}
-    assert priority["send_code"] > priority["render_invoice"]
+    assert priority["send_code"] > priority["render_invoice"] > priority["issue_invoice"]
 
 
 async def test_a_pdf_is_made_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Rendering: a document becomes a PDF when it is first asked for, and is kept as a private file of its buyer."""
+"""Rendering: a document becomes a PDF, once, when it is first asked for; it is kept as its buyer's private file."""
 
 import asyncio
 from typing import Final
