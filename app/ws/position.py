@@ -18,6 +18,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    cast,
     column,
     func,
     literal_column,
@@ -66,12 +67,15 @@ _waiting = given(
 )
 # Below zero stands the number of an event that this reader is told of quietly: many readers may share its content.
 _signed = case((notifications.c.quiet, -notifications.c.seq), else_=notifications.c.seq)
+_newest = select(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), TransactionId).label("xid")).scalar_subquery()
 _upcoming = (
     select(_signed)
     .where(
         notifications.c.user_id == _waiting.c.user_id,
         # This follows from the next condition, but it is the one that an index can serve.
         notifications.c.xid >= _waiting.c.horizon,
+        # And this is true of all that is visible: a range that is bounded on both sides is known to be a narrow one.
+        notifications.c.xid < _newest,
         ~func.pg_visible_in_snapshot(notifications.c.xid, _waiting.c.sent, type_=Boolean),
         or_(
             _waiting.c.taking.is_(None),
