@@ -1,7 +1,7 @@
 """What all JSON shapes share: closed objects, bounded text that PostgreSQL can hold, money, positions, pages."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -68,10 +68,14 @@ def page_of(rows: Sequence[Row], limit: int, shape: Callable[[Row], Item]) -> Pa
     return Page(items=[shape(row) for row in rows[:limit]], next_cursor=next_cursor(rows, limit))
 
 
+PAGE_LIMIT: Final = 100
+"""Rows of the longest page."""
+
+
 class PageQuery(Payload):
     """Which page of a list: what every list takes, besides its own filters."""
 
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT)] = 20
     cursor: Annotated[str, Field(max_length=64)] | None = None
 
 

@@ -1,5 +1,7 @@
 """Wallets: balances, statements, and top-ups by an admin (money.md: Ledger)."""
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -13,9 +15,10 @@ from sqlalchemy import (
     cast,
     exists,
     func,
-    or_,
+    literal_column,
     select,
     true,
+    tuple_,
 )
 
 from app.core.actor import Actor
@@ -30,7 +33,7 @@ from app.kernel.events import emit
 from app.models.base import Timestamp
 from app.models.ledger import AccountKind, accounts, entries, postings
 from app.models.users import users
-from app.schemas.base import Page
+from app.schemas.base import PAGE_LIMIT, Page
 from app.schemas.wallets import Balance, TopUp, Wallet, WalletEntry, WalletPage
 from app.services.wallets.events import ToppedUp
 
@@ -56,41 +59,57 @@ _BALANCES = Statement(
     .group_by(accounts.c.currency)
     .order_by(accounts.c.currency)
 )
-_since, _until = bindparam("since", type_=Timestamp), bindparam("until", type_=Timestamp)
-_kind = bindparam("kind", type_=Text)
 _rows: BindParameter[int] = bindparam("rows")
-# The newest of each wallet by `postings_account_id_index`, however many there are in the ledger.
-_newest = (
-    select(
-        entries.c.id,
-        entries.c.kind,
-        postings.c.id.label("posting_id"),
-        postings.c.amount.label("amount_minor"),
-        postings.c.currency,
-        entries.c.subject_type,
-        entries.c.subject_id,
-        entries.c.reason,
-        entries.c.created_at,
+_FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
+    "since": entries.c.created_at >= bindparam("since", type_=Timestamp),
+    "until": entries.c.created_at < bindparam("until", type_=Timestamp),
+    "kind": entries.c.kind == bindparam("kind", type_=Text),
+}
+
+
+@cache
+def _entries(filters: frozenset[str]) -> Statement:
+    """The newest of each wallet by `postings_account_id_index`, however many there are in the ledger.
+
+    One statement for each set of filters, and the length of the longest page in each: of filters that may be left out,
+    and of a limit that it does not know, the planner expects so much work that it would plan every call anew.
+    """
+    few = (
+        select(
+            postings.c.account_id,
+            entries.c.id,
+            entries.c.kind,
+            postings.c.id.label("posting_id"),
+            postings.c.amount.label("amount_minor"),
+            postings.c.currency,
+            entries.c.subject_type,
+            entries.c.subject_id,
+            entries.c.reason,
+            entries.c.created_at,
+        )
+        .join(entries, entries.c.id == postings.c.entry_id)
+        .where(
+            # Not with `=`: the account would be no part of the order then, which the numbers alone have in any index
+            # of theirs, also in that of everybody's postings.
+            postings.c.account_id >= accounts.c.id,
+            tuple_(postings.c.account_id, postings.c.id) < tuple_(accounts.c.id, bindparam("before", type_=BigInteger)),
+            *(_FILTERS[name] for name in sorted(filters)),
+        )
+        .order_by(postings.c.account_id.desc(), postings.c.id.desc())
+        .limit(literal_column(str(PAGE_LIMIT + 1)))
+        .correlate(accounts)
+        .lateral("few")
     )
-    .join(entries, entries.c.id == postings.c.entry_id)
-    .where(
-        postings.c.account_id == accounts.c.id,
-        postings.c.id < bindparam("before", type_=BigInteger),
-        or_(_since.is_(None), entries.c.created_at >= _since),
-        or_(_until.is_(None), entries.c.created_at < _until),
-        or_(_kind.is_(None), entries.c.kind == _kind),
+    newest = select(few).order_by(few.c.account_id.desc(), few.c.posting_id.desc()).limit(_rows).lateral("newest")
+    return Statement(
+        select(*(column for column in newest.c if column is not newest.c.account_id))
+        .select_from(accounts.join(newest, true()))
+        .where(accounts.c.owner_id == bindparam("owner_id"), accounts.c.kind == constant(AccountKind.WALLET))
+        .order_by(newest.c.posting_id.desc())
+        .limit(_rows)
     )
-    .order_by(postings.c.account_id.desc(), postings.c.id.desc())
-    .limit(_rows)
-    .lateral("newest")
-)
-_ENTRIES = Statement(
-    select(*_newest.c)
-    .select_from(accounts.join(_newest, true()))
-    .where(accounts.c.owner_id == bindparam("owner_id"), accounts.c.kind == constant(AccountKind.WALLET))
-    .order_by(_newest.c.posting_id.desc())
-    .limit(_rows)
-)
+
+
 _NEWEST: Final = 2**63 - 1
 """Behind every posting's number."""
 _EXISTS = Statement(select(exists().where(users.c.id == bindparam("user_id"))))
@@ -106,8 +125,10 @@ async def wallet(session: ReadSession, owner_id: UUID) -> Wallet:
 async def statement(session: ReadSession, owner_id: UUID, wanted: WalletPage) -> Page[WalletEntry]:
     """The movements, newest first: one for each posting, of which an entry may have several for one owner."""
     before = min(decode(wanted.cursor).int, _NEWEST)
-    filters = wanted.model_dump(include={"since", "until", "kind"})
-    rows = await session.all(_ENTRIES, owner_id=owner_id, before=before, rows=wanted.limit + 1, **filters)
+    filters = wanted.model_dump(include=set(_FILTERS), exclude_none=True)
+    rows = await session.all(
+        _entries(frozenset(filters)), owner_id=owner_id, before=before, rows=wanted.limit + 1, **filters
+    )
     items = [WalletEntry.model_validate(dict(row)) for row in rows[: wanted.limit]]
     keys = [{"id": UUID(int=row["posting_id"])} for row in rows]
     return Page(items=items, next_cursor=next_cursor(keys, wanted.limit))
