@@ -1,6 +1,6 @@
 """The event log for integrators."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
@@ -16,12 +16,16 @@ EventType = Annotated[
 EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=50)]
 
 
+LOG_LIMIT: Final = 500
+"""Events of the longest page."""
+
+
 class LogQuery(Payload):
     after: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="`next_cursor` of an earlier answer; without it, the log from its beginning."
     )
     types: EventTypes = Field(["*"], description="Names or families (`service_request.*`); repeat it for several.")
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    limit: Annotated[int, Field(ge=1, le=LOG_LIMIT)] = 100
 
 
 class LoggedEvents(Answer):

@@ -8,15 +8,16 @@ import binascii
 import struct
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
     ColumnElement,
     Integer,
     Select,
-    Table,
     Text,
     Uuid,
     bindparam,
@@ -36,10 +37,10 @@ from app.core.pagination import InvalidCursor
 from app.kernel import event_types
 from app.kernel.events import envelope, without_confidences
 from app.models.events import TransactionId, events, notifications
-from app.schemas.event_log import LoggedEvents, LogQuery
+from app.schemas.event_log import LOG_LIMIT, LoggedEvents, LogQuery
 
 _SCANNED: Final = 2000
-"""Events that one call looks through for those of the wanted types, however few they are."""
+"""Events that one call looks through for those of the wanted types, however few they are. No page is longer."""
 _SHAPE: Final = struct.Struct(">QQI")
 _LIMIT: Final = 2**63
 
@@ -78,19 +79,31 @@ def settled(xid: ColumnElement[Any]) -> ColumnElement[bool]:
     return xid < cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), TransactionId)
 
 
-def _log(source: Table, event_id: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Statement:
+_CONTENT: Final = (events.c.id, events.c.name, events.c.payload, events.c.created_at)
+
+
+def _log(everything: bool, of_types: bool) -> Statement:
+    """All events or those of a user, and of all types or of some, each planned for good.
+
+    Of a limit that is a parameter the planner thinks that it were a tenth of the whole log: next to that, planning each
+    call anew looks cheap. Hence a limit that it knows, below the one that is asked for and never reached before it.
+    """
+    source, event_id = (events, events.c.id) if everything else (notifications, notifications.c.event_id)
+    # What is looked through is all told, and need not be looked up again.
+    whole = everything and not of_types
     place = tuple_(source.c.xid, source.c.seq)
     after = tuple_(bindparam("xid", type_=TransactionId), bindparam("seq", type_=BigInteger))
-    scanned = (
-        select(source.c.xid, source.c.seq, event_id.label("event_id"))
-        .where(*conditions, place > after, settled(source.c.xid))
+    few = (
+        select(source.c.xid, source.c.seq, *(_CONTENT if whole else (event_id.label("event_id"),)))
+        .where(place > after, settled(source.c.xid))
         .order_by(source.c.xid, source.c.seq)
-        .limit(bindparam("scan", type_=Integer))
-        .cte("scanned")
+        .limit(literal_column(str(_SCANNED if of_types else LOG_LIMIT + 1)))
     )
-    found = _wanted(select(scanned.c.xid, scanned.c.seq).join(events, events.c.id == scanned.c.event_id)).subquery(
-        "found"
-    )
+    if not everything:
+        few = few.where(notifications.c.user_id == bindparam("user_id", type_=Uuid))
+    page = few.subquery("few")
+    scanned = select(page).order_by(page.c.xid, page.c.seq).limit(bindparam("scan", type_=Integer)).cte("scanned")
+    found = (select(scanned) if whole else _looked_up(scanned, of_types)).subquery("found")
     newest = (scanned.c.xid.desc(), scanned.c.seq.desc())
     tail = select(
         select(scanned.c.xid).order_by(*newest).limit(literal_column("1")).scalar_subquery().label("xid"),
@@ -105,17 +118,18 @@ def _log(source: Table, event_id: ColumnElement[Any], *conditions: ColumnElement
     )
 
 
-def _wanted(scanned: Select[Any]) -> Select[Any]:
+def _looked_up(scanned: CTE, of_types: bool) -> Select[Any]:
+    found = select(scanned.c.xid, scanned.c.seq, *_CONTENT).join(events, events.c.id == scanned.c.event_id)
+    if not of_types:
+        return found
     return (
-        scanned.add_columns(events.c.id, events.c.name, events.c.payload, events.c.created_at)
-        .where(event_types.matches(events.c.name, bindparam("types", type_=ARRAY(Text))))
-        .order_by(*scanned.selected_columns)
+        found.where(event_types.matches(events.c.name, bindparam("types", type_=ARRAY(Text))))
+        .order_by(scanned.c.xid, scanned.c.seq)
         .limit(bindparam("rows", type_=Integer))
     )
 
 
-_OWN: Final = _log(notifications, notifications.c.event_id, notifications.c.user_id == bindparam("user_id", type_=Uuid))
-_ALL: Final = _log(events, events.c.id)
+_LOGS: Final = {which: _log(*which) for which in product((False, True), repeat=2)}
 
 
 async def page(session: ReadSession, actor: Actor, wanted: LogQuery, *, everything: bool) -> LoggedEvents:
@@ -127,10 +141,15 @@ async def page(session: ReadSession, actor: Actor, wanted: LogQuery, *, everythi
     now = time.time()
     place = _decode(wanted.after, now)
     rows_wanted = wanted.limit + 1
-    scan = rows_wanted if event_types.EVERY in wanted.types else max(_SCANNED, rows_wanted)
-    statement, whose = (_ALL, {}) if everything else (_OWN, {"user_id": actor.user_id})
+    of_types = event_types.EVERY not in wanted.types
+    scan = _SCANNED if of_types else rows_wanted
+    statement = _LOGS[everything, of_types]
     rows = await session.all(
-        statement, **whose, xid=place.xid, seq=place.seq, scan=scan, rows=rows_wanted, types=list(wanted.types)
+        statement,
+        xid=place.xid,
+        seq=place.seq,
+        scan=scan,
+        **statement.known(user_id=actor.user_id, types=list(wanted.types), rows=rows_wanted),
     )
     if rows[0]["ahead"]:
         raise InvalidCursor("This cursor is from before the database was restored; begin anew without one.")
