@@ -90,6 +90,7 @@ _LOOKS: Final = (
     READ,
     LIST,
     _get("open leads near me", "leads/open", "provider"),
+    _get("leads bought", "leads", "provider"),
     _get("wallet statement", "wallet/entries", "provider"),
     _get("feed", "notifications"),
 )
