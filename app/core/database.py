@@ -366,9 +366,9 @@ async def connect(settings: Settings) -> Any:
             "jit": "off",
             # A plan is kept until the next ANALYZE, and is often made while its tables are nearly empty: one that reads
             # whole tables is right then, and wrong soon after (docs/adr/0016-plans-by-index.md).
-            "seq_page_cost": "200",
-            "random_page_cost": "1.1",
+            "enable_seqscan": "off",
             "enable_mergejoin": "off",
+            "random_page_cost": "1.1",
             "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
             "idle_in_transaction_session_timeout": "30000",
         },

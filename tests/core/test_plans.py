@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app import services
 from app.core.database import Session, Statement
-from app.kernel import files, ledger
+from app.kernel import ledger
 from app.kernel.ledger import AccountKind, Posting
 from app.kernel.lifecycle import LIFECYCLES
 from app.kernel.lifecycle_sql import compile_transition
@@ -23,8 +23,6 @@ TOLD_AS_A_WHOLE: Final = {"regions", "categories", "services"}
 """Tables that may be read from end to end: there are some hundred rows, and whoever reads them wants all."""
 _UPKEEP: Final = {"app.jobs.queue", "app.kernel.books"}
 """Modules whose statements are about whole tables: what is pruned once a day, and the books that are verified."""
-_SWEPT: Final = files._DISCARD_OLD
-"""Every few minutes, a bounded number at a time."""
 _SCANS: Final = Statement(
     text("SELECT relname::text AS name, seq_scan AS times FROM pg_stat_xact_user_tables WHERE seq_scan > 0")
 )
@@ -46,7 +44,7 @@ def declared() -> Collection[Statement]:
     found = [statement for module in modules for value in vars(module).values() for statement in of(value)]
     for lifecycle in LIFECYCLES.values():
         found += [compile_transition(lifecycle.declared, step) for step in lifecycle.declared.transitions.values()]
-    return {each.sql: each for each in found if each is not _SWEPT and "SAVEPOINT" not in each.sql}.values()
+    return {each.sql: each for each in found if "SAVEPOINT" not in each.sql}.values()
 
 
 async def scanned(connection: Any, statement: Statement) -> set[str]:

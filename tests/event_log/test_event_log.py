@@ -322,5 +322,5 @@ async def test_both_kinds_of_key_read_by_an_index_and_no_more_than_a_page_and_ar
             "notifications USING events WHERE event_id = id AND subject_type = 'bulk'",
             "events WHERE subject_type = 'bulk'",
         ):
-            await world.define(f"SET LOCAL statement_timeout = 0; DELETE FROM {doomed}")
+            await world.define(f"SET LOCAL enable_seqscan = on; SET LOCAL statement_timeout = 0; DELETE FROM {doomed}")
         await world.define("ANALYZE events, notifications")
