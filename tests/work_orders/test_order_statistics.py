@@ -123,6 +123,20 @@ async def test_a_booster_who_was_replaced_counts_nothing_any_more(cast: Cast, wo
     assert (await of(second, "booster"))["pending_review"] == 1
 
 
+async def test_a_statement_adds_rows_only_for_the_measures_that_it_moves(cast: Cast, world: World) -> None:
+    # Given two orders that are done
+    booster = await world.person(Role.BOOSTER)
+    for _ in range(2):
+        await cast.order(Status.COMPLETED, booster=booster)
+    before = await world.rows("work_order_tallies", owner_id=booster.id)
+    # When one statement rates both, and another changes what nobody counts
+    await world.execute("UPDATE work_orders SET rating = 4 WHERE booster_id = :id", id=booster.id)
+    await world.execute("UPDATE work_orders SET title = title || '.' WHERE booster_id = :id", id=booster.id)
+    # Then there is one more row
+    added = [row for row in await world.rows("work_order_tallies", owner_id=booster.id) if row not in before]
+    assert [(row["measure"], row["number"], row["total"]) for row in added] == [("rated", 2, 8)]
+
+
 async def test_merging_while_orders_are_made_loses_and_doubles_nothing(cast: Cast, world: World) -> None:
     before = (await of(cast.admin, "platform"))["orders"]["PENDING"]
     await asyncio.gather(*(steps.buy(cast.buyer, cast.service) for _ in range(30)), *(merge(world) for _ in range(4)))
