@@ -49,7 +49,7 @@ accounts = Table(
     # Minor units. NULL for the platform's own accounts: they are summed up when somebody asks, so that the busiest
     # accounts of all have no row for every payment to queue up at.
     Column("balance", BigInteger),
-    # Minor units. A debt's is set by `lock_accounts` (migration 0003) from the setting, every time before it may grow.
+    # Minor units. A debt's is set by `lock_accounts` (migration 0018) from the setting, every time before it may grow.
     Column("floor", BigInteger, nullable=False, server_default="0"),
     moment("created_at", now=True),
     one_of("kind", AccountKind),

@@ -145,7 +145,7 @@ class Side(StrEnum):
 
 
 # What the statistics are made of; docs/adr/0013 says why. A tally is the sum of its rows: the triggers
-# `work_orders_tallied` only ever add some, and a job merges them.
+# `tallied_made` and `tallied_changed` only ever add some, and a job merges them.
 work_order_tallies = Table(
     "work_order_tallies",
     metadata,

@@ -211,13 +211,12 @@ async def test_who_waits_for_a_lock_sees_the_debt_that_was_opened_meanwhile(book
     # Given an owner whose wallet is locked by somebody who opens their first debt
     owner = await books.person(100)
     paid, owed = ledger.wallet(owner, INR), ledger.debt(owner, INR)
-    async with asyncio.TaskGroup() as tasks:
-        async with books.write() as session:
-            await ledger.lock(session, [paid, owed])
-            await ledger.transfer(session, "test", owed, FEES, 70)
-            # When another wants to lock both, and waits
-            waiting = tasks.create_task(books.run(ledger.lock, [paid], if_open=[owed]))
-            await books.world.waits(1)
+    async with asyncio.TaskGroup() as tasks, books.write() as session:
+        await ledger.lock(session, [paid, owed])
+        await ledger.transfer(session, "test", owed, FEES, 70)
+        # When another wants to lock both, and waits
+        waiting = tasks.create_task(books.run(ledger.lock, [paid], if_open=[owed]))
+        await books.world.waits(1)
     # Then it is told of the debt
     assert waiting.result() == {paid: 100, owed: -70}
 
