@@ -62,11 +62,12 @@ class Stage:
         self._caller = self._furthest if again else self._random.choice(self._cast)
         return self._caller
 
-    def heard(self, status: int) -> None:
-        """What the caller was answered."""
+    def heard(self, status: int, shown: str | bytes | None) -> None:
+        """What the caller was answered who had shown this at the door: not always the own token."""
         if status < 300 or status == 409:
             self._furthest = self._caller
-        self.is_worn = self.is_worn or (status == 401 and self._caller is not None)
+        knocked = self._caller is not None and shown == self._caller.headers["Authorization"]
+        self.is_worn = self.is_worn or (status == 401 and knocked)
 
     def is_lifelike(self) -> bool:
         """Whether the request is to be about things that exist: three times of four."""
