@@ -29,7 +29,7 @@ from app.routers.problems import known
 from tests.contract.operations import DOCUMENT, OPERATIONS, Operation
 from tests.contract.stage import Stage
 
-CASES = int(os.environ.get("LOCALBAZAAR_CONTRACT_CASES", "50"))
+CASES = int(os.environ.get("LOCALBAZAAR_CONTRACT_CASES", "200"))
 """Requests for each operation: those at the edges of what its schemas allow, and random ones for the rest of them."""
 RANDOM = 25
 """As many are random in any case."""
