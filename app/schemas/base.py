@@ -1,13 +1,13 @@
 """What all JSON shapes share: closed objects, bounded text that PostgreSQL can hold, money, positions, pages."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.core.database import Row
 from app.core.money import AMOUNT_LIMIT
-from app.core.pagination import next_cursor
+from app.core.pagination import PAGE_LIMIT, next_cursor
 
 
 class Answer(BaseModel):
@@ -66,10 +66,6 @@ class Page(Answer, Generic[Item]):
 def page_of(rows: Sequence[Row], limit: int, shape: Callable[[Row], Item]) -> Page[Item]:
     """The page of rows that were asked for with one more than `limit`, each in its shape."""
     return Page(items=[shape(row) for row in rows[:limit]], next_cursor=next_cursor(rows, limit))
-
-
-PAGE_LIMIT: Final = 100
-"""Rows of the longest page."""
 
 
 class PageQuery(Payload):

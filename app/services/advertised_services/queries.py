@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, Text, Uuid, bindparam, func, l
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.models.advertised_services import advertised_services
 from app.models.users import users
 from app.schemas.advertised_services import (
@@ -58,7 +58,7 @@ def _list(filters: frozenset[str], *, own: bool) -> Statement:
     """One statement for each set of filters, so that each is planned for the index that serves it."""
     query = (_own if own else _on_sale).where(_service.id < bindparam("before", type_=Uuid))
     query = query.where(*(_FILTERS[name] for name in sorted(filters)))
-    return Statement(query.order_by(_service.id.desc()).limit(bindparam("rows")))
+    return Statement(newest(query, _service.id))
 
 
 async def on_sale(session: ReadSession, wanted: FindAdvertisedServices) -> Page[AdvertisedService]:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.core.actor import Actor
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR
 from app.models.chats import conversation_participants, conversations, user_blocks
 from app.schemas.base import Page, PageQuery, page_of
@@ -32,12 +32,10 @@ _BLOCK: Final = Statement(upsert(user_blocks).values(blocker_id=ACTOR, blocked_i
 _UNBLOCK: Final = Statement(
     delete(user_blocks).where(user_blocks.c.blocker_id == ACTOR, user_blocks.c.blocked_id == _other)
 )
-_LISTED: Final = Statement(
-    select(user_blocks.c.blocked_id.label("id"), user_blocks.c.created_at)
-    .where(user_blocks.c.blocker_id == ACTOR, user_blocks.c.blocked_id < bindparam("before", type_=Uuid))
-    .order_by(user_blocks.c.blocked_id.desc())
-    .limit(bindparam("rows"))
+_blocked = select(user_blocks.c.blocked_id.label("id"), user_blocks.c.created_at).where(
+    user_blocks.c.blocker_id == ACTOR, user_blocks.c.blocked_id < bindparam("before", type_=Uuid)
 )
+_LISTED: Final = Statement(newest(_blocked, user_blocks.c.blocked_id))
 
 
 async def block(session: Session, actor: Actor, user_id: UUID) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR
 from app.models.chats import conversation_participants, conversations, messages
 from app.models.users import users
@@ -35,7 +35,6 @@ MESSAGE_COLUMNS: Final = (
 )  # fmt: skip
 
 _before = bindparam("before", type_=Uuid)
-_rows: ColumnElement[int] = bindparam("rows")
 _conversation_id = bindparam("conversation_id", type_=Uuid)
 
 
@@ -134,9 +133,7 @@ def _listed(of_subject: bool) -> Statement:
     query = _shown().where(takes_part, _mine.c.activity_id < _before)
     if of_subject:
         query = query.where(conversations.c.subject_id == bindparam("subject_id", type_=Uuid))
-    return Statement(
-        query.add_columns(_mine.c.activity_id.label("id")).order_by(_mine.c.activity_id.desc()).limit(_rows)
-    )
+    return Statement(newest(query.add_columns(_mine.c.activity_id.label("id")), _mine.c.activity_id))
 
 
 async def own(session: ReadSession, actor: Actor, wanted: ConversationsPage) -> Page[Conversation]:
@@ -159,7 +156,7 @@ def _of_subject() -> Statement:
         conversations.c.id < _before,
         access.is_staff,
     )
-    return Statement(query.add_columns(conversations.c.id.label("id")).order_by(conversations.c.id.desc()).limit(_rows))
+    return Statement(newest(query.add_columns(conversations.c.id.label("id")), conversations.c.id))
 
 
 async def of_subject(session: ReadSession, actor: Actor, wanted: SubjectsConversations) -> Page[Conversation]:
@@ -181,14 +178,14 @@ _behind = (
     .where(messages.c.id == _before, messages.c.conversation_id == _conversation_id)
     .scalar_subquery()
 )
-_PAGE = (
-    select(*(messages.c[name] for name in MESSAGE_COLUMNS))
-    .where(
-        messages.c.conversation_id == _conversation_id,
-        messages.c.number < func.coalesce(_behind, literal_column(str(2**31 - 1))),
+_MESSAGES = Statement(
+    newest(
+        select(*(messages.c[name] for name in MESSAGE_COLUMNS)).where(
+            messages.c.conversation_id == _conversation_id,
+            messages.c.number < func.coalesce(_behind, literal_column(str(2**31 - 1))),
+        ),
+        messages.c.number,
     )
-    .order_by(messages.c.number.desc())
-    .limit(_rows)
 )
 
 
@@ -197,9 +194,6 @@ def _may_read() -> Statement:
     return Statement(
         select(access.is_staff.label("for_staff")).where(conversations.c.id == _conversation_id, access.is_reader())
     )
-
-
-_MESSAGES = Statement(_PAGE)
 
 
 async def listed_messages(

@@ -9,7 +9,7 @@ from app.core.actor import Actor
 from app.core.database import ReadSession, Session, Statement, refuse_violation
 from app.core.errors import Conflict, NotFound
 from app.core.ids import uuid7
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR
 from app.kernel.platform import Platform
 from app.models.chats import conversations, message_reports, messages
@@ -73,16 +73,12 @@ async def decide(session: Session, actor: Actor, report_id: UUID, action: Action
 
 
 _sees = access.looks_on(message_reports.c.region_id)
-_LISTED = Statement(
-    select(message_reports)
-    .where(
-        message_reports.c.status == bindparam("status", type_=Text),
-        message_reports.c.id < bindparam("before", type_=Uuid),
-        _sees,
-    )
-    .order_by(message_reports.c.id.desc())
-    .limit(bindparam("rows"))
+_in_status = select(message_reports).where(
+    message_reports.c.status == bindparam("status", type_=Text),
+    message_reports.c.id < bindparam("before", type_=Uuid),
+    _sees,
 )
+_LISTED = Statement(newest(_in_status, message_reports.c.id))
 _ONE = Statement(select(message_reports).where(message_reports.c.id == bindparam("report_id", type_=Uuid), _sees))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Integer, Select, Text, Uuid, bindparam, or
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel import subjects
 from app.kernel.lifecycle import ACTOR, actor_has
 from app.models.files import FilePurpose
@@ -59,16 +59,10 @@ _FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
 
 
 def _page(filters: frozenset[str], *conditions: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(*COLUMNS)
-        .where(
-            invoices.c.id < bindparam("before", type_=Uuid),
-            *conditions,
-            *(_FILTERS[name] for name in sorted(filters)),
-        )
-        .order_by(invoices.c.id.desc())
-        .limit(bindparam("rows"))
+    query = select(*COLUMNS).where(
+        invoices.c.id < bindparam("before", type_=Uuid), *conditions, *(_FILTERS[name] for name in sorted(filters))
     )
+    return newest(query, invoices.c.id)
 
 
 @cache

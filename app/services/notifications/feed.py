@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Update, Uuid, bindparam, exists, func, lit
 from app.core.actor import Actor
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode, next_cursor
+from app.core.pagination import decode, newest, next_cursor
 from app.kernel.events import emit, envelope
 from app.models.events import events, notifications
 from app.schemas.notifications import Feed, FeedPage, Notification
@@ -36,7 +36,7 @@ def _page(unread: bool) -> Statement:
     )
     if unread:
         query = query.where(notifications.c.read_at.is_(None))
-    return Statement(query.order_by(notifications.c.event_id.desc()).limit(bindparam("rows")))
+    return Statement(newest(query, events.c.id))
 
 
 # Word for word the predicate of `notifications_unread_index`.

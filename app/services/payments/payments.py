@@ -10,7 +10,7 @@ from app.core.config import Settings, origin_of, settings
 from app.core.database import ReadSession, Row, Session, Statement
 from app.core.errors import Conflict, NotFound, Unprocessable
 from app.core.ids import uuid7
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel import deadlines
 from app.kernel.platform import Platform
 from app.models.payments import PaymentPurpose, payments
@@ -50,18 +50,11 @@ _OWN = Statement(
         payments.c.id == bindparam("payment_id"), payments.c.payer_id == bindparam("payer_id")
     )
 )
-_MINE = Statement(
-    select(*payments.c)
-    .where(payments.c.payer_id == bindparam("payer_id"), payments.c.id < bindparam("before"))
-    .order_by(payments.c.id.desc())
-    .limit(bindparam("rows"))
-)
+_behind = select(*payments.c).where(payments.c.id < bindparam("before"))
+_MINE = Statement(newest(_behind.where(payments.c.payer_id == bindparam("payer_id")), payments.c.id))
 _wanted_status = bindparam("status", type_=Text)
 _ALL = Statement(
-    select(*payments.c)
-    .where(or_(_wanted_status.is_(None), payments.c.status == _wanted_status), payments.c.id < bindparam("before"))
-    .order_by(payments.c.id.desc())
-    .limit(bindparam("rows"))
+    newest(_behind.where(or_(_wanted_status.is_(None), payments.c.status == _wanted_status)), payments.c.id)
 )
 
 

@@ -9,7 +9,7 @@ from app.core.actor import Actor
 from app.core.config import settings
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR
 from app.models.deadlines import deadlines
 from app.models.payouts import PayoutProfileStatus, PayoutSchedule, payout_profiles, payouts
@@ -44,19 +44,17 @@ _profiles = (
     )
 )
 _PROFILE = Statement(_profiles.where(payout_profiles.c.id == bindparam("user_id")))
-_PROFILES = Statement(
-    _profiles.where(payout_profiles.c.status == bindparam("status"), payout_profiles.c.id < _before)
-    .order_by(payout_profiles.c.id.desc())
-    .limit(bindparam("rows"))
-)
+_in_status = _profiles.where(payout_profiles.c.status == bindparam("status"), payout_profiles.c.id < _before)
+_PROFILES = Statement(newest(_in_status, payout_profiles.c.id))
 _payouts = select(*(payouts.c[name] for name in Payout.model_fields))
 _PAYOUT = Statement(
     _payouts.where(payouts.c.id == bindparam("payout_id"), or_(payouts.c.owner_id == ACTOR, access.is_reviewer))
 )
-_page = _payouts.where(payouts.c.id < _before).order_by(payouts.c.id.desc()).limit(bindparam("rows"))
+_behind = _payouts.where(payouts.c.id < _before)
 _status = bindparam("status", type_=Text)
-_OWN = Statement(_page.where(payouts.c.owner_id == ACTOR, or_(_status.is_(None), payouts.c.status == _status)))
-_IN_STATUS = Statement(_page.where(payouts.c.status == _status))
+_own = _behind.where(payouts.c.owner_id == ACTOR, or_(_status.is_(None), payouts.c.status == _status))
+_OWN = Statement(newest(_own, payouts.c.id))
+_IN_STATUS = Statement(newest(_behind.where(payouts.c.status == _status), payouts.c.id))
 
 
 async def profile(session: ReadSession, user_id: UUID) -> PayoutProfile:

@@ -10,7 +10,7 @@ from app.core.actor import Actor
 from app.core.database import ReadSession, Statement
 from app.core.errors import NotFound
 from app.core.geo import contains, distance_metres
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR
 from app.models.catalogue import categories, services
 from app.models.files import FilePurpose, files
@@ -62,15 +62,12 @@ _region_of_actor = exists().where(
     region_managers.c.region_id == providers.c.region_id,
     region_managers.c.user_id == ACTOR,
 )
-_QUEUE = Statement(
-    _profiles.where(
-        or_(bindparam("everywhere"), _region_of_actor),
-        providers.c.status == bindparam("status"),
-        providers.c.id < bindparam("before", type_=Uuid),
-    )
-    .order_by(providers.c.id.desc())
-    .limit(bindparam("rows"))
+_in_status = _profiles.where(
+    or_(bindparam("everywhere"), _region_of_actor),
+    providers.c.status == bindparam("status"),
+    providers.c.id < bindparam("before", type_=Uuid),
 )
+_QUEUE = Statement(newest(_in_status, providers.c.id))
 _latitude, _longitude = bindparam("latitude", type_=Double), bindparam("longitude", type_=Double)
 _category, _service = bindparam("category", type_=Text), bindparam("service", type_=Text)
 _distance = distance_metres(providers.c.latitude, providers.c.longitude, _latitude, _longitude)

@@ -8,7 +8,7 @@ from sqlalchemy import Text, Uuid, bindparam, func, select
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR
 from app.models.files import FilePurpose, files
 from app.models.role_applications import role_applications
@@ -28,18 +28,16 @@ _seen = select(
     _documents,
 ).join(users, users.c.id == role_applications.c.user_id)
 _ONE = Statement(_seen.where(role_applications.c.id == bindparam("application_id")))
-_page = (
-    _seen.where(role_applications.c.id < bindparam("before", type_=Uuid))
-    .order_by(role_applications.c.id.desc())
-    .limit(bindparam("rows"))
-)
-_OWN = Statement(_page.where(role_applications.c.user_id == ACTOR))
+_behind = _seen.where(role_applications.c.id < bindparam("before", type_=Uuid))
+_OWN = Statement(newest(_behind.where(role_applications.c.user_id == ACTOR), role_applications.c.id))
 
 
 @cache
 def _queue(of_one_role: bool) -> Statement:
-    queue = _page.where(role_applications.c.status == bindparam("status", type_=Text))
-    return Statement(queue.where(role_applications.c.role == bindparam("role", type_=Text)) if of_one_role else queue)
+    queue = _behind.where(role_applications.c.status == bindparam("status", type_=Text))
+    if of_one_role:
+        queue = queue.where(role_applications.c.role == bindparam("role", type_=Text))
+    return Statement(newest(queue, role_applications.c.id))
 
 
 def _application(row: Row) -> RoleApplication:

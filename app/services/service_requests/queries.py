@@ -18,7 +18,6 @@ from sqlalchemy import (
     exists,
     false,
     func,
-    literal_column,
     null,
     or_,
     select,
@@ -29,7 +28,7 @@ from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
 from app.core.geo import box, contains, distance_metres
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR, constant
 from app.models.base import Timestamp
 from app.models.catalogue import services
@@ -37,7 +36,7 @@ from app.models.providers import providers
 from app.models.regions import region_managers
 from app.models.service_requests import LeadStatus, lead_purchases, service_requests
 from app.models.users import Role, users
-from app.schemas.base import PAGE_LIMIT, Page, page_of
+from app.schemas.base import Page, page_of
 from app.schemas.service_requests import (
     AllRequests,
     Customer,
@@ -52,7 +51,6 @@ from app.services.service_requests import access
 _DECIMALS: Final = 2  # of the degrees of a position that is not bought: about 1 km
 
 _before = bindparam("before", type_=Uuid)
-_rows: ColumnElement[int] = bindparam("rows")
 
 
 def _rounded(degrees: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -147,7 +145,7 @@ def _own(filtered: bool) -> Statement:
     )
     if filtered:
         query = query.where(service_requests.c.status == bindparam("status", type_=Text))
-    return Statement(query.order_by(service_requests.c.id.desc()).limit(_rows))
+    return Statement(newest(query, service_requests.c.id))
 
 
 async def own(session: ReadSession, actor: Actor, wanted: MyRequests) -> Page[ServiceRequest]:
@@ -184,7 +182,7 @@ def _everybodys(filters: frozenset[str], everywhere: bool) -> Statement:
         )
         query = query.where(managed)
     query = query.where(*(_FILTERS[name] for name in sorted(filters)))
-    return Statement(query.order_by(service_requests.c.id.desc()).limit(_rows))
+    return Statement(newest(query, service_requests.c.id))
 
 
 async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) -> Page[ServiceRequest]:
@@ -202,7 +200,7 @@ async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) ->
 
 
 _request_latitude, _request_longitude = _rounded(service_requests.c.latitude), _rounded(service_requests.c.longitude)
-_OPEN = Statement(
+_open = (
     select(
         service_requests.c.id,
         service_requests.c.status,
@@ -244,9 +242,8 @@ _OPEN = Statement(
         access.matches(service_requests.c),
         ~access.has_purchased,
     )
-    .order_by(service_requests.c.id.desc())
-    .limit(_rows)
 )
+_OPEN = Statement(newest(_open, service_requests.c.id))
 
 
 async def open_near(session: ReadSession, actor: Actor, wanted: PageOnly) -> Page[OpenLead]:
@@ -277,11 +274,7 @@ _bought = (
 
 
 def _newest_leads(*conditions: ColumnElement[bool]) -> Statement:
-    # Of a limit that is a parameter the planner thinks that it were a tenth of all rows: for a provider with many leads
-    # it would plan each call anew, for longer than the call takes. Hence one that it knows below it.
-    newest = _bought.where(*conditions).order_by(lead_purchases.c.id.desc())
-    few = newest.limit(literal_column(str(PAGE_LIMIT + 1))).subquery("few")
-    return Statement(select(few).order_by(few.c.id.desc()).limit(_rows))
+    return Statement(newest(_bought.where(*conditions), lead_purchases.c.id))
 
 
 _BOUGHT = _newest_leads(lead_purchases.c.provider_id == ACTOR)

@@ -7,7 +7,7 @@ from sqlalchemy import Text, Uuid, any_, bindparam, func, select
 from app.core.actor import Actor
 from app.core.database import ReadSession, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR, constant, constants
 from app.models.teams import TeamMembershipStatus, team_memberships, teams
 from app.models.users import users
@@ -41,15 +41,12 @@ _ONE = Statement(
         team_memberships.c.status == any_(constants({TeamMembershipStatus.INVITED, TeamMembershipStatus.ACTIVE})),
     )
 )
-_LIST = Statement(
-    _own.where(
-        team_memberships.c.status == bindparam("status", type_=Text),
-        team_memberships.c.team_id < bindparam("before", type_=Uuid),
-    )
-    .order_by(team_memberships.c.team_id.desc())
-    .limit(bindparam("rows"))
+_in_status = _own.where(
+    team_memberships.c.status == bindparam("status", type_=Text),
+    team_memberships.c.team_id < bindparam("before", type_=Uuid),
 )
-_MEMBERS = Statement(
+_LIST = Statement(newest(_in_status, teams.c.id))
+_members_of_team = (
     select(
         team_memberships.c.id,
         team_memberships.c.user_id,
@@ -64,9 +61,8 @@ _MEMBERS = Statement(
         team_memberships.c.status == _ACTIVE,
         team_memberships.c.id < bindparam("before", type_=Uuid),
     )
-    .order_by(team_memberships.c.id.desc())
-    .limit(bindparam("rows"))
 )
+_MEMBERS = Statement(newest(_members_of_team, team_memberships.c.id))
 _IS_MEMBER = Statement(teams_of_actor.where(team_memberships.c.team_id == bindparam("team_id")))
 
 

@@ -15,7 +15,6 @@ from sqlalchemy import (
     cast,
     exists,
     func,
-    literal_column,
     select,
     true,
     tuple_,
@@ -26,14 +25,14 @@ from app.core.config import settings
 from app.core.database import ReadSession, Session, Statement
 from app.core.errors import NotFound, Unprocessable
 from app.core.money import UnknownCurrency
-from app.core.pagination import decode, next_cursor
+from app.core.pagination import LONGEST, decode, next_cursor
 from app.core.sql import constant, constants
 from app.kernel import ledger
 from app.kernel.events import emit
 from app.models.base import Timestamp
 from app.models.ledger import AccountKind, accounts, entries, postings
 from app.models.users import users
-from app.schemas.base import PAGE_LIMIT, Page
+from app.schemas.base import Page
 from app.schemas.wallets import Balance, TopUp, Wallet, WalletEntry, WalletPage
 from app.services.wallets.events import ToppedUp
 
@@ -71,8 +70,8 @@ _FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
 def _entries(filters: frozenset[str]) -> Statement:
     """The newest of each wallet by `postings_account_id_index`, however many there are in the ledger.
 
-    One statement for each set of filters, and the length of the longest page in each: of filters that may be left out,
-    and of a limit that it does not know, the planner expects so much work that it would plan every call anew.
+    One statement for each set of filters: of filters that may be left out the planner expects so much work that it
+    would plan every call anew, as of a limit that it does not know (`newest` in `app/core/pagination.py`).
     """
     few = (
         select(
@@ -96,7 +95,7 @@ def _entries(filters: frozenset[str]) -> Statement:
             *(_FILTERS[name] for name in sorted(filters)),
         )
         .order_by(postings.c.account_id.desc(), postings.c.id.desc())
-        .limit(literal_column(str(PAGE_LIMIT + 1)))
+        .limit(LONGEST)
         .correlate(accounts)
         .lateral("few")
     )

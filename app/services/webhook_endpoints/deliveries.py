@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Session, Statement
 from app.core.errors import Conflict, NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel.lifecycle import constants
 from app.kernel.platform import Platform
 from app.models.webhook_endpoints import DeliveryStatus, WebhookEndpointStatus, webhook_deliveries
@@ -36,17 +36,14 @@ _shown = (
     case((webhook_deliveries.c.status == DeliveryStatus.PENDING.value, webhook_deliveries.c.due_at)).label("due_at"),
     webhook_deliveries.c.created_at,
 )
-_page = (
-    select(*_shown, webhook_deliveries.c.event_id.label("id"))
-    .where(
-        webhook_deliveries.c.endpoint_id == bindparam("endpoint_id"),
-        webhook_deliveries.c.event_id < bindparam("before", type_=Uuid),
-    )
-    .order_by(webhook_deliveries.c.event_id.desc())
-    .limit(bindparam("rows"))
+_of_endpoint = select(*_shown, webhook_deliveries.c.event_id.label("id")).where(
+    webhook_deliveries.c.endpoint_id == bindparam("endpoint_id"),
+    webhook_deliveries.c.event_id < bindparam("before", type_=Uuid),
 )
-_LIST: Final = Statement(_page)
-_IN_STATUS: Final = Statement(_page.where(webhook_deliveries.c.status == _status))
+_LIST: Final = Statement(newest(_of_endpoint, webhook_deliveries.c.event_id))
+_IN_STATUS: Final = Statement(
+    newest(_of_endpoint.where(webhook_deliveries.c.status == _status), webhook_deliveries.c.event_id)
+)
 # The compare-and-set lets one of two equal replays through, and none past an attempt that is being made.
 _REPLAY: Final = Statement(
     update(webhook_deliveries)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, select, uni
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.pagination import decode
+from app.core.pagination import decode, newest
 from app.kernel import evidence
 from app.kernel.lifecycle import ACTOR, constant
 from app.models.users import users
@@ -23,7 +23,6 @@ from app.services.work_orders import access
 from app.services.work_orders.refusals import NotAReviewer
 
 _before = bindparam("before", type_=Uuid)
-_rows: ColumnElement[int] = bindparam("rows")
 _buyers, _advertisers, _boosters = (users.alias(name) for name in ("buyers", "advertisers", "boosters"))
 _seen: Final = (
     select(
@@ -64,7 +63,7 @@ def _order(row: Row) -> WorkOrder:
 
 
 def _newest(query: Select[Any]) -> Select[Any]:
-    return query.where(work_orders.c.id < _before).order_by(work_orders.c.id.desc()).limit(_rows)
+    return newest(query.where(work_orders.c.id < _before), work_orders.c.id)
 
 
 _SIDES: Final[dict[str | None, ColumnElement[bool] | None]] = {
@@ -81,7 +80,7 @@ def _of_colleagues(*conditions: ColumnElement[bool]) -> Select[Any]:
     ids = select(work_orders.c.id).where(
         work_orders.c.team_id == colleagues.c.team_id, work_orders.c.advertiser_id == colleagues.c.user_id, *conditions
     )
-    return select(_newest(ids).lateral("newest").c.id).select_from(colleagues)
+    return select(_newest(ids.correlate(colleagues)).lateral("newest").c.id).select_from(colleagues)
 
 
 @cache
