@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Double, Text, bindparam, cast, func, or_, select
+from sqlalchemy import Double, Text, bindparam, cast, func, select
 
 from app.adapters.payments.port import Order, ProviderRefused
 from app.core.actor import CLOCK, Actor
@@ -52,10 +52,8 @@ _OWN = Statement(
 )
 _behind = select(*payments.c).where(payments.c.id < bindparam("before"))
 _MINE = Statement(newest(_behind.where(payments.c.payer_id == bindparam("payer_id")), payments.c.id))
-_wanted_status = bindparam("status", type_=Text)
-_ALL = Statement(
-    newest(_behind.where(or_(_wanted_status.is_(None), payments.c.status == _wanted_status)), payments.c.id)
-)
+_ALL = Statement(newest(_behind, payments.c.id))
+_IN_STATUS = Statement(newest(_behind.where(payments.c.status == bindparam("status", type_=Text)), payments.c.id))
 
 
 async def create(session: Session, platform: Platform, actor: Actor, wanted: CreatePayment) -> Payment:
@@ -173,8 +171,9 @@ async def own(session: ReadSession, actor: Actor, page: PaymentPage) -> Page[Pay
 
 async def everybodys(session: ReadSession, page: AllPayments) -> Page[ReviewedPayment]:
     """All payments, or those in one state, newest first, for admins."""
-    status = page.status.value if page.status else None
-    rows = await session.all(_ALL, status=status, before=decode(page.cursor), rows=page.limit + 1)
+    statement = _IN_STATUS if page.status else _ALL
+    status = statement.known(status=page.status)
+    rows = await session.all(statement, **status, before=decode(page.cursor), rows=page.limit + 1)
     return page_of(rows, page.limit, lambda row: ReviewedPayment.model_validate(dict(row)))
 
 

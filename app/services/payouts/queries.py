@@ -52,8 +52,9 @@ _PAYOUT = Statement(
 )
 _behind = _payouts.where(payouts.c.id < _before)
 _status = bindparam("status", type_=Text)
-_own = _behind.where(payouts.c.owner_id == ACTOR, or_(_status.is_(None), payouts.c.status == _status))
+_own = _behind.where(payouts.c.owner_id == ACTOR)
 _OWN = Statement(newest(_own, payouts.c.id))
+_OWN_IN_STATUS = Statement(newest(_own.where(payouts.c.status == _status), payouts.c.id))
 _IN_STATUS = Statement(newest(_behind.where(payouts.c.status == _status), payouts.c.id))
 
 
@@ -94,8 +95,10 @@ async def payout(session: ReadSession, actor: Actor, payout_id: UUID) -> Payout:
 
 async def own(session: ReadSession, actor: Actor, wanted: MyPayouts) -> Page[Payout]:
     """The actor's payouts, newest first."""
+    statement = _OWN_IN_STATUS if wanted.status else _OWN
+    status = statement.known(status=wanted.status)
     rows = await session.all(
-        _OWN, actor_id=actor.id, status=wanted.status, before=decode(wanted.cursor), rows=wanted.limit + 1
+        statement, **status, actor_id=actor.id, before=decode(wanted.cursor), rows=wanted.limit + 1
     )
     return _paged(rows, wanted.limit)
 
