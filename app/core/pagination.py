@@ -34,13 +34,19 @@ def decode(cursor: str | None) -> UUID:
         raise InvalidCursor() from error
 
 
-def newest(query: Select[Any], key: KeyedColumnElement[Any]) -> Select[Any]:
+def newest(query: Select[Any], key: KeyedColumnElement[Any], *, in_order: bool = True) -> Select[Any]:
     """The first `rows` of the query, a parameter of at most `LONGEST`, by `key`: one of its columns, the highest first.
 
     Of a limit that is a parameter the planner thinks that it were a tenth of all rows. On a large table the plan for
     all values then looks dear, and it would plan each call anew, for longer than the call takes. Hence a limit that it
     knows, below the one that is asked for: rows are taken through both one by one, so that no more are read for it.
+
+    Not so if no index has all that is wanted `in_order`: what is rare is then sorted, and what is common is passed by
+    until the page is full. Only the values tell which is better, and a plan that was kept for common ones would read
+    the whole table for a rare one. Such a list is planned for each call.
     """
+    if not in_order:
+        return query.order_by(key.desc()).limit(bindparam("rows"))
     few = query.order_by(key.desc()).limit(LONGEST).subquery("few")
     place = few.corresponding_column(key)
     if place is None:

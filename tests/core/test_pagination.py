@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import column, select, table
 
+from app.core.database import Statement
 from app.core.ids import uuid7
-from app.core.pagination import NEWEST, InvalidCursor, decode, next_cursor
+from app.core.pagination import NEWEST, PAGE_LIMIT, InvalidCursor, decode, newest, next_cursor
 
 
 def rows(count: int) -> list[dict[str, Any]]:
@@ -33,3 +35,23 @@ def test_the_last_page_has_no_cursor(count: int) -> None:
 def test_a_made_up_cursor_is_refused(made_up: str) -> None:
     with pytest.raises(InvalidCursor):
         decode(made_up)
+
+
+LINES = table("lines", column("number"), column("text"))
+
+
+def test_a_list_has_the_longest_page_and_one_row_more_below_the_limit_that_is_asked_for() -> None:
+    sql = " ".join(Statement(newest(select(LINES.c.number.label("id")), LINES.c.number)).sql.split())
+    inner = f"(SELECT lines.number AS id FROM lines ORDER BY lines.number DESC LIMIT {PAGE_LIMIT + 1}) AS few"
+    assert sql.startswith(f"SELECT few.id FROM {inner} ORDER BY few.id DESC LIMIT $1")
+
+
+def test_a_list_that_no_index_has_in_order_is_planned_for_each_call() -> None:
+    statement = Statement(newest(select(LINES.c.number), LINES.c.number, in_order=False))
+    assert "few" not in statement.sql
+    assert statement.names == {"rows"}
+
+
+def test_a_list_cannot_be_ordered_by_what_it_does_not_show() -> None:
+    with pytest.raises(TypeError, match=r"lines\.number"):
+        newest(select(LINES.c.text), LINES.c.number)

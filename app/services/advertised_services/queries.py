@@ -58,7 +58,8 @@ def _list(filters: frozenset[str], *, own: bool) -> Statement:
     """One statement for each set of filters, so that each is planned for the index that serves it."""
     query = (_own if own else _on_sale).where(_service.id < bindparam("before", type_=Uuid))
     query = query.where(*(_FILTERS[name] for name in sorted(filters)))
-    return Statement(newest(query, _service.id))
+    in_order = own or filters.isdisjoint({"words", "price_from_minor", "price_to_minor"})
+    return Statement(newest(query, _service.id, in_order=in_order))
 
 
 async def on_sale(session: ReadSession, wanted: FindAdvertisedServices) -> Page[AdvertisedService]:

@@ -67,7 +67,7 @@ _in_status = _profiles.where(
     providers.c.status == bindparam("status"),
     providers.c.id < bindparam("before", type_=Uuid),
 )
-_QUEUE = Statement(newest(_in_status, providers.c.id))
+_QUEUE = Statement(newest(_in_status, providers.c.id, in_order=False))
 _latitude, _longitude = bindparam("latitude", type_=Double), bindparam("longitude", type_=Double)
 _category, _service = bindparam("category", type_=Text), bindparam("service", type_=Text)
 _distance = distance_metres(providers.c.latitude, providers.c.longitude, _latitude, _longitude)

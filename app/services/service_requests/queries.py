@@ -182,7 +182,8 @@ def _everybodys(filters: frozenset[str], everywhere: bool) -> Statement:
         )
         query = query.where(managed)
     query = query.where(*(_FILTERS[name] for name in sorted(filters)))
-    return Statement(newest(query, service_requests.c.id))
+    in_order = filters <= {"status"} or filters == {"status", "region_id"}
+    return Statement(newest(query, service_requests.c.id, in_order=in_order))
 
 
 async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) -> Page[ServiceRequest]:
