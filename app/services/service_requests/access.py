@@ -54,13 +54,14 @@ def matches(request: Columns) -> ColumnElement[bool]:
         exists()
         .where(users.c.id == providers.c.id, users.c.status == literal_column(f"'{UserStatus.ACTIVE}'"))
         .correlate_except(users),
-        exists()
+        # Not EXISTS, of which the planner may make a table of everybody's services, while there are few.
+        select(provider_services.c.is_active)
         .where(
             provider_services.c.provider_id == providers.c.id,
             provider_services.c.service_id == request.service_id,
-            provider_services.c.is_active,
         )
-        .correlate_except(provider_services),
+        .correlate_except(provider_services)
+        .scalar_subquery(),
     )
 
 
