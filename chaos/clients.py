@@ -92,8 +92,13 @@ class Clients:
 
     async def get(self, person: Person, path: str) -> Any:
         """Read, until it is answered; None for a refusal."""
-        answer, _ = await self._insist(person, "GET", path)
+        answer = await self.ask(person, path)
         return answer.json() if answer is not None and answer.is_success else None
+
+    async def ask(self, person: Person, path: str) -> httpx.Response | None:
+        """The answer, a refusal too; None where patience ended."""
+        answer, _ = await self._insist(person, "GET", path)
+        return answer
 
     async def post(self, person: Person | None, path: str, **options: Any) -> httpx.Response | None:
         """Something that is no deed of the audit trail; None where patience ended."""

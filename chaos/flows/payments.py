@@ -7,9 +7,12 @@ from uuid import UUID
 
 from chaos.clients import Deed
 from chaos.flows.base import Flow
+from tests.support.world import Person
 
 _PAYERS = 40
 _PATH = "/api/v1/payments"
+_DOCUMENTS = "/api/v1/invoices"
+_ON_PAPER = 0.1
 
 
 class TopUps(Flow):
@@ -32,6 +35,7 @@ class TopUps(Flow):
     async def prepare(self) -> None:
         self.people = [await self.world.person() for _ in range(_PAYERS)]
         self._paid: set[UUID] = set()
+        self._asked: set[UUID] = set()
 
     async def play(self, rng: random.Random) -> None:
         payer = rng.choice(self.people)
@@ -49,8 +53,21 @@ class TopUps(Flow):
         # If it was too late, the way leads to the page again, not back to where the payer came from.
         if choice == "pay" and answer is not None and answer.is_redirect and "://" in answer.headers["location"]:
             self._paid.add(payment_id)
+        if rng.random() < _ON_PAPER:
+            await self._ask_for_paper(payer)
+
+    async def _ask_for_paper(self, payer: Person) -> None:
+        """For the PDF of the newest document, which is made because somebody asks for it."""
+        documents = await self.clients.get(payer, f"{_DOCUMENTS}?limit=1") or {"items": []}
+        for document in documents["items"]:
+            if await self.clients.ask(payer, f"{_DOCUMENTS}/{document['id']}/pdf") is not None:
+                self._asked.add(UUID(document["id"]))
 
     async def broken_promises(self) -> list[str]:
-        """Who has paid on the page has paid."""
+        """Who has paid on the page has paid, and what was asked for on paper was written."""
         done = {row["id"] for row in await self.world.rows("payments", status="SUCCEEDED")}
-        return [f"payment {payment} was paid on the page and did not succeed" for payment in self._paid - done]
+        written = {row["id"] for row in await self.world.rows("invoices") if row["rendered_at"]}
+        return [
+            *(f"payment {payment} was paid on the page and did not succeed" for payment in self._paid - done),
+            *(f"document {document} was asked for and not written" for document in self._asked - written),
+        ]
