@@ -85,8 +85,8 @@ _CONTENT: Final = (events.c.id, events.c.name, events.c.payload, events.c.create
 def _log(everything: bool, of_types: bool) -> Statement:
     """All events or those of a user, and of all types or of some, each planned for good.
 
-    Of a limit that is a parameter the planner thinks that it were a tenth of the whole log: next to that, planning each
-    call anew looks cheap. Hence a limit that it knows, below the one that is asked for and never reached before it.
+    That takes a limit that the planner knows below the one that is asked for, and never reached before it (`newest` in
+    `app/core/pagination.py` says why; this log goes the other way, by another key and further in a page).
     """
     source, event_id = (events, events.c.id) if everything else (notifications, notifications.c.event_id)
     # What is looked through is all told, and need not be looked up again.
