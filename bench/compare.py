@@ -16,8 +16,11 @@ from bench.world import World
 
 CONNECTIONS: Final = 32
 CROWD: Final = 256
+SHARE: Final = 0.5
+"""Of the product's own rate, that falls due where latency is looked at: full load only tells how long a queue is."""
 _ROUNDS: Final = 6
 _SECONDS: Final = 1.2
+_PACED_ROUNDS: Final = 3
 _WARM_PER_CONNECTION: Final = 12
 _FRESH_AT_FIRST: Final = 500
 _FRESH_AT_MOST: Final = 12_000
@@ -36,6 +39,8 @@ class Measured:
     latencies: list[float] = field(default_factory=list)
     alone: Sequence[float] = ()
     """Latencies with one connection."""
+    paced: list[float] = field(default_factory=list)
+    """Latencies with as many connections, of requests that fall due at `SHARE` of the product's rate."""
     crowded: Outcome | None = None
     """With `CROWD` connections; None where that was not measured."""
     failures: dict[str, int] = field(default_factory=dict)
@@ -105,6 +110,9 @@ class Contest:
             requests = {side: await self._requests(side) for side in Side}
             for side in sorted(Side, reverse=bool(number % 2)):
                 self._measure(side, requests[side])
+        for number in range(_PACED_ROUNDS):
+            for side in sorted(Side, reverse=bool(number % 2)):
+                await self._pace(side)
         for side in Side:
             measured = self._measured[side]
             measured.alone = (await self._look(side, 1)).latencies
@@ -132,19 +140,25 @@ class Contest:
     def _measure(self, side: Side, requests: list[bytes]) -> None:
         server = processor_seconds(self._server(side).pids)
         database = processor_seconds(children(self._stage.database.postgres_pid))
-        outcome = self._run(side, requests, CONNECTIONS, _SECONDS)
+        outcome = self._run(side, requests, CONNECTIONS)
         self._measured[side].add(outcome, used_since(server), used_since(database))
         time.sleep(0.1)  # what one side left running, such as hints, is not the other's to pay for
 
     async def _look(self, side: Side, connections: int) -> Outcome:
-        outcome = self._run(side, await self._requests(side), connections, _SECONDS)
+        outcome = self._run(side, await self._requests(side), connections)
         self._measured[side].fail(outcome)
         return outcome
 
-    def _run(self, side: Side, requests: list[bytes], connections: int, seconds: float) -> Outcome:
-        return self._stage.load.run(
-            Job(self._server(side).port, requests, connections, seconds, once=self._flow.uses_up)
-        )
+    async def _pace(self, side: Side) -> None:
+        """The same number a second from both: what is compared is how long they take for the same work."""
+        per_second = self._measured[Side.PRODUCT].rate * SHARE
+        outcome = self._run(side, await self._requests(side), CONNECTIONS, per_second)
+        self._measured[side].paced.extend(outcome.latencies)
+        self._measured[side].fail(outcome)
+
+    def _run(self, side: Side, requests: list[bytes], connections: int, per_second: float | None = None) -> Outcome:
+        port, once = self._server(side).port, self._flow.uses_up
+        return self._stage.load.run(Job(port, requests, connections, _SECONDS, once=once, per_second=per_second))
 
     def _server(self, side: Side) -> Server:
         return self._stage.product if side is Side.PRODUCT else self._stage.limit

@@ -5,9 +5,9 @@ import gc
 import os
 import time
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import cycle
+from collections import Counter, deque
+from collections.abc import Sequence
+from itertools import count, cycle
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from typing import Final, NamedTuple, Self, cast
@@ -28,12 +28,15 @@ class Job(NamedTuple):
     seconds: float
     """Start no request after so long. With `once`, the end of the requests may come first."""
     once: bool = False
+    per_second: float | None = None
+    """Requests fall due evenly, so many a second, whether a connection is free for them or not. None: each connection
+    asks again as soon as it is answered, so that all of them always wait."""
 
 
 class Outcome(NamedTuple):
     seconds: float
     latencies: "array[float]"
-    """Seconds from sending a request to having all of its answer, of each request that succeeded."""
+    """Seconds from when a request fell due until all of its answer was there, of each that succeeded."""
     failures: dict[str, int]
 
     @property
@@ -90,7 +93,7 @@ def _serve(pipe: Pipe, core: int | None) -> None:
 
 async def _run(job: Job) -> Outcome:
     loop = asyncio.get_running_loop()
-    run = _Run(iter(job.requests) if job.once else cycle(job.requests), job.connections)
+    run = _Run(job)
     clients = [_Client(run) for _ in range(job.connections)]
     for client in clients:
         await loop.create_connection(lambda client=client: client, "127.0.0.1", job.port)  # type: ignore[misc]  # mypy cannot infer a lambda's default
@@ -98,35 +101,77 @@ async def _run(job: Job) -> Outcome:
     run.deadline = begun + job.seconds
     for client in clients:
         client.go_on(begun)
+    if job.per_second is not None:
+        await _pace(run, begun, job.per_second)
     await run.ended.wait()
     for client in clients:
         client.leave()
     return Outcome(run.last - begun, run.latencies, dict(run.failures))
 
 
+async def _pace(run: "_Run", begun: float, per_second: float) -> None:
+    for number in count():
+        due = begun + number / per_second
+        if due >= run.deadline:
+            return run.close()
+        if (early := due - time.perf_counter()) > 0:
+            await asyncio.sleep(early)
+        run.fall_due(due)
+
+
 class _Run:
     """What the connections of one job share."""
 
-    def __init__(self, requests: Iterator[bytes], connections: int) -> None:
-        self.requests = requests
+    def __init__(self, job: Job) -> None:
         self.latencies: array[float] = array("d")
         self.failures: Counter[str] = Counter()
         self.deadline = 0.0
         self.last = 0.0
         self.ended = asyncio.Event()
-        self._busy = connections
+        self._requests = iter(job.requests) if job.once else cycle(job.requests)
+        self._is_paced = self._more_fall_due = job.per_second is not None
+        self._due: deque[float] = deque()
+        self._free: deque[_Client] = deque()
+        self._busy = job.connections
+
+    def next(self, client: "_Client", now: float) -> tuple[bytes, float] | None:
+        """The next request and when it fell due; None if the connection is to rest, until one falls due."""
+        due = self._fallen_due() if self._is_paced else now if now < self.deadline else None
+        request = None if due is None else next(self._requests, None)
+        if due is not None and request is not None:
+            return request, due
+        self._free.append(client)
+        self.leave(now)
+        return None
+
+    def _fallen_due(self) -> float | None:
+        return self._due.popleft() if self._due else None
+
+    def fall_due(self, due: float) -> None:
+        self._due.append(due)
+        if self._free:
+            self._busy += 1
+            self._free.popleft().go_on(due)
+
+    def close(self) -> None:
+        """No more falls due."""
+        self._more_fall_due = False
+        self._end_if_idle()
 
     def leave(self, now: float) -> None:
         self.last = max(self.last, now)
         self._busy -= 1
-        if not self._busy:
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if not self._busy and not self._more_fall_due:
             self.ended.set()
 
 
 class _Client(asyncio.Protocol):
     def __init__(self, run: _Run) -> None:
         self._run = run
-        self._sent = 0.0
+        self._due = 0.0
         self._begun = b""
         self._waits = False
         self._transport: asyncio.Transport
@@ -135,12 +180,10 @@ class _Client(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def go_on(self, now: float) -> None:
-        request = next(self._run.requests, None) if now < self._run.deadline else None
-        self._waits = request is not None
-        if request is None:
-            self._run.leave(now)
-        else:
-            self._sent = now
+        following = self._run.next(self, now)
+        self._waits = following is not None
+        if following is not None:
+            request, self._due = following
             self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -158,7 +201,7 @@ class _Client(asyncio.Protocol):
         self._begun = b""
         now = time.perf_counter()
         if data[9] == 0x32:  # 2xx
-            self._run.latencies.append(now - self._sent)
+            self._run.latencies.append(now - self._due)
         else:
             self._run.failures[f"{data[9:12].decode()} {data[headers_end + 4 :][:200].decode(errors='replace')}"] += 1
         self.go_on(now)

@@ -114,14 +114,14 @@ def _drawn(chart: Chart, top: int) -> Iterable[str]:
 
 
 def _row(name: str, flow: dict[str, Any]) -> str:
-    ours = flow["product"]
+    ours, theirs = flow["product"], flow["limit"]
     cells = (
         f"{flow['ratio']:.2f}",
         f"{min(flow['ratios']):.2f}–{max(flow['ratios']):.2f}",
         f"{flow['ratio_of_processor_time']:.2f}",
         f"{ours['requests_per_second']:,}",
-        f"{ours['p50_ms']:.1f}",
-        f"{ours['p99_ms']:.1f}",
+        f"{ours['at_share_p99_ms']:.1f} ({theirs['at_share_p99_ms']:.1f})",
+        f"{ours['p99_ms']:.1f} ({theirs['p99_ms']:.1f})",
         f"{ours['server_microseconds']:,}",
         f"{ours['database_microseconds']:,}",
     )
@@ -131,8 +131,9 @@ def _row(name: str, flow: dict[str, Any]) -> str:
 def tabulate(found: dict[str, Any]) -> None:
     """Write the table into the page, between its marks."""
     server = found["server"]
+    p99 = f"p99 ms at {found['share_of_its_rate']:.0%} (limit's) | at full load (limit's)"
     lines = [
-        "| | Ratio | Lowest–highest | Ratio of µs | Requests/s | p50 ms | p99 ms | µs server | µs database |",
+        f"| | Ratio | Lowest–highest | Ratio of µs | Requests/s | {p99} | µs server | µs database |",
         "| --- " + "| ---: " * 8 + "|",
         *(_row(name, flow) for name, flow in found["endpoints"].items()),
         "",

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.alone import Alone
-from bench.compare import CONNECTIONS, CROWD, Comparison, Measured, percentile
+from bench.compare import CONNECTIONS, CROWD, SHARE, Comparison, Measured, percentile
 from bench.growth import Grown, Growth
 from bench.posting import CLIENTS, Posting
 from bench.sockets import SOCKETS, Latency, Sockets
@@ -60,30 +60,8 @@ class Found(NamedTuple):
 
 
 def show(found: Found, console: Console) -> None:
-    table = Table(title=f"One process on one core, {CONNECTIONS} connections; times in ms, µs are of processor time")
-    for heading in (
-        "", "product req/s", "limit req/s", "ratio", "lowest–highest", "alone", f"at {CROWD}", "p50", "p99",
-        "p50 alone", "p99 alone", "µs product", "µs limit", "ratio of µs", "µs database", "limit p99",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right" if heading else "left")
-    for comparison in found.comparisons:
-        ours, theirs = comparison.product, comparison.limit
-        table.add_row(
-            comparison.flow,
-            f"{ours.rate:,.0f}",
-            f"{theirs.rate:,.0f}",
-            f"[bold]{median(comparison.ratios):.2f}",
-            f"{min(comparison.ratios):.2f}–{max(comparison.ratios):.2f}",
-            f"{comparison.ratio_alone:.2f}",
-            "" if comparison.ratio_crowded is None else f"{comparison.ratio_crowded:.2f}",
-            *(_ms(ours.percentile(p)) for p in (50, 99)),
-            *(_ms(percentile(ours.alone, p)) for p in (50, 99)),
-            *(f"{_micros(side.server_seconds, side):.0f}" for side in (ours, theirs)),
-            f"{_work_ratio(comparison):.2f}",
-            f"{_micros(ours.database_seconds, ours):.0f}",
-            _ms(theirs.percentile(99)),
-        )
-    console.print(table)
+    _show_rates(found.comparisons, console)
+    _show_latencies(found.comparisons, console)
     table = Table("one connection", title="Every other path, alone")
     for heading in ("requests", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="right")
@@ -103,6 +81,45 @@ def show(found: Found, console: Console) -> None:
     console.print(f"Load of the machine before: {found.load_before:.2f} on {found.cores} cores.")
     for failure in found.failures:
         console.print(f"[red]{failure}", highlight=False)
+
+
+def _show_rates(found: Sequence[Comparison], console: Console) -> None:
+    table = Table(title=f"One process, {CONNECTIONS} connections that always wait; µs are of processor time")
+    for heading in (
+        "", "product req/s", "limit req/s", "ratio", "lowest–highest", "alone", f"at {CROWD}", "µs product", "µs limit",
+        "ratio of µs", "µs database",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right" if heading else "left")
+    for comparison in found:
+        ours, theirs = comparison.product, comparison.limit
+        table.add_row(
+            comparison.flow,
+            f"{ours.rate:,.0f}",
+            f"{theirs.rate:,.0f}",
+            f"[bold]{median(comparison.ratios):.2f}",
+            f"{min(comparison.ratios):.2f}–{max(comparison.ratios):.2f}",
+            f"{comparison.ratio_alone:.2f}",
+            "" if comparison.ratio_crowded is None else f"{comparison.ratio_crowded:.2f}",
+            *(f"{_micros(side.server_seconds, side):.0f}" for side in (ours, theirs)),
+            f"{_work_ratio(comparison):.2f}",
+            f"{_micros(ours.database_seconds, ours):.0f}",
+        )
+    console.print(table)
+
+
+def _show_latencies(found: Sequence[Comparison], console: Console) -> None:
+    """Of the product, and the 99th percentile of the limit beside it."""
+    loads = ("alone", f"{CONNECTIONS} at {SHARE:.0%} of its rate", f"{CONNECTIONS} that always wait")
+    table = Table("ms", title="How long one request takes")
+    for load in loads:
+        for heading in (f"p50, {load}", "p99", "p99 of the limit"):
+            table.add_column(heading, justify="right")
+    for comparison in found:
+        ours, theirs = comparison.product, comparison.limit
+        pairs = ((ours.alone, theirs.alone), (ours.paced, theirs.paced), (ours.latencies, theirs.latencies))
+        figures = [[percentile(own, 50), percentile(own, 99), percentile(limit, 99)] for own, limit in pairs]
+        table.add_row(comparison.flow, *(_ms(figure) for load in figures for figure in load))
+    console.print(table)
 
 
 def show_posting(found: Posting, console: Console) -> None:
@@ -156,6 +173,7 @@ def write(found: Found) -> None:
         },
         "connections": CONNECTIONS,
         "crowd": CROWD,
+        "share_of_its_rate": SHARE,
         "server": {name: _rounded(value) for name, value in found.server._asdict().items()},
         "endpoints": {c.flow: _compared(c) for c in found.comparisons},
         "one_connection": {
@@ -295,6 +313,8 @@ def _side(side: Measured) -> dict[str, Any]:
         "rounds": [round(rate) for rate in side.rates],
         "p50_ms": _rounded(side.percentile(50) * 1000),
         "p99_ms": _rounded(side.percentile(99) * 1000),
+        "at_share_p50_ms": _rounded(percentile(side.paced, 50) * 1000),
+        "at_share_p99_ms": _rounded(percentile(side.paced, 99) * 1000),
         "one_connection_p50_ms": _rounded(percentile(side.alone, 50) * 1000),
         "one_connection_p99_ms": _rounded(percentile(side.alone, 99) * 1000),
         "crowd_per_second": side.crowded and round(side.crowded.rate),
