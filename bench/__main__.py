@@ -1,6 +1,7 @@
 """Runs the measurement on servers and data of its own: all of it, in some eight minutes, or the part that is named.
 
-`ledger`, `sockets`, `workers`, `growth`: that part, into what was found before. `plot`: the picture and the table.
+`alone`, `ledger`, `sockets`, `workers`, `growth`: that part, into what was found before. `plot`: the picture and the
+table.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from rich.console import Console
 from app.core.config import settings
 from app.core.embedded import EmbeddedServers
 from bench import report
-from bench.alone import measure_alone
+from bench.alone import Alone, measure_alone
 from bench.compare import Contest
 from bench.flows import FLOWS
 from bench.growth import Growth, measure_growth
@@ -46,7 +47,7 @@ async def _measure(console: Console, database: EmbeddedServers, cores: Cores, lo
             comparisons.append(await Contest(stage, world, market, flow).hold())
         loaded = stage.product.resident_mb
         console.print("every other path …")
-        alone = await measure_alone(stage, world)
+        alone = await measure_alone(stage, world, market)
     console.print("two workers …")
     workers = await measure_workers(database, world, market)
     console.print("sockets …")
@@ -55,6 +56,15 @@ async def _measure(console: Console, database: EmbeddedServers, cores: Cores, lo
     await world.connection.close()
     server = Server(stage.product.start_seconds, idle, loaded)
     return Found(os.cpu_count() or 1, load_before, postgres, server, comparisons, alone, workers, sockets)
+
+
+async def _measure_alone(database: EmbeddedServers, cores: Cores) -> list[Alone]:
+    world = await make_world(settings())
+    try:
+        with set_stage(database, cores) as stage:
+            return await measure_alone(stage, world, Market(world))
+    finally:
+        await world.connection.close()
 
 
 async def _measure_sockets(database: EmbeddedServers, cores: Cores) -> Sockets:
@@ -92,6 +102,11 @@ def _measure_part(part: str, cores: Cores, console: Console) -> list[str]:
             report.show_posting(entries, console)
             report.write_part("post_to_the_ledger", report.posting(entries))
             return []
+        if part == "alone":
+            paths = asyncio.run(_measure_alone(database, cores))
+            report.show_alone(paths, console)
+            report.write_part("one_connection", report.alone(paths))
+            return report.show_failures(report.failures_alone(paths), console)
         if part == "workers":
             workers = asyncio.run(_measure_workers(database))
             report.show_workers(workers, console)
@@ -120,7 +135,7 @@ def _measure_all(cores: Cores, console: Console) -> list[str]:
 def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 200)
     measure: dict[str, Callable[..., Any]] = {
-        part: partial(_measure_part, part) for part in ("ledger", "sockets", "workers", "growth")
+        part: partial(_measure_part, part) for part in ("alone", "ledger", "sockets", "workers", "growth")
     } | {"plot": lambda *_: [], "": _measure_all}
     part = "".join(sys.argv[1:])
     if part not in measure:

@@ -6,11 +6,13 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.alone import Alone
@@ -22,7 +24,9 @@ from bench.workers import Workers
 
 _LATEST: Final = Path(__file__).with_name("latest.json")
 _PACKAGES: Final = ("localbazaar", "fastapi", "starlette", "uvicorn", "uvloop", "pydantic", "sqlalchemy", "asyncpg")
-_SLOW_MS: Final = 50
+_SLOW_MS: Final = 10
+_SLOWEST_MS: Final = 40
+"""A path whose p50 or p99 is above these, for somebody who is alone, is shown in red."""
 
 
 class Server(NamedTuple):
@@ -52,23 +56,17 @@ class Found(NamedTuple):
         sides = [(c.flow, side) for c in self.comparisons for side in (c.product, c.limit)]
         every = [
             *((name, side.failures) for name, side in sides),
-            *((a.path, a.failures) for a in self.alone),
             *((f"two workers, {w.flow}", w.failures) for w in self.workers),
         ]
         refused = [f"{name}: {count} × {what}" for name, failures in every for what, count in failures.items()]
+        refused += failures_alone(self.alone)
         return refused + self.sockets.failures + (self.growth.failures if self.growth else [])
 
 
 def show(found: Found, console: Console) -> None:
     _show_rates(found.comparisons, console)
     _show_latencies(found.comparisons, console)
-    table = Table("one connection", title="Every other path, alone")
-    for heading in ("requests", "p50 ms", "p99 ms"):
-        table.add_column(heading, justify="right")
-    for path in found.alone:
-        colour = "[red]" if path.p50 > _SLOW_MS else ""
-        table.add_row(path.path, str(path.count), f"{colour}{path.p50:.1f}", f"{path.p99:.1f}")
-    console.print(table)
+    show_alone(found.alone, console)
     show_workers(found.workers, console)
     show_sockets(found.sockets, console)
     if found.posting is not None:
@@ -79,8 +77,52 @@ def show(found: Found, console: Console) -> None:
     memory = ", ".join(f"{mb:.0f} MB {when}" for mb, when in zip(server[1:], ("idle", "after load"), strict=True) if mb)
     console.print(f"The server answers {server.start_seconds:.2f} s after its start. Memory: {memory or 'unknown'}.")
     console.print(f"Load of the machine before: {found.load_before:.2f} on {found.cores} cores.")
-    for failure in found.failures:
-        console.print(f"[red]{failure}", highlight=False)
+    show_failures(found.failures, console)
+
+
+def show_alone(found: Sequence[Alone], console: Console) -> None:
+    table = Table("one connection", title="Every path, alone")
+    for heading in ("requests", "failed", "first ms", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for noun, paths in groupby(found, lambda path: path.noun):
+        table.add_section()
+        table.add_row(f"[bold]{noun}")
+        for path in paths:
+            failed = sum(path.failures.values())
+            table.add_row(
+                path.path, str(path.count), f"[red]{failed}" if failed else "", f"{path.first:.1f}",
+                _coloured(path.p50, _SLOW_MS), _coloured(path.p99, _SLOWEST_MS),
+            )  # fmt: skip
+    console.print(table)
+
+
+def _coloured(milliseconds: float, at_most: float) -> str:
+    return f"{'[red]' if milliseconds > at_most else ''}{milliseconds:.1f}"
+
+
+def failures_alone(found: Sequence[Alone]) -> list[str]:
+    return [f"{a.noun}, {a.path}: {count} × {what}" for a in found for what, count in a.failures.items()]
+
+
+def show_failures(failures: list[str], console: Console) -> list[str]:
+    for failure in failures:
+        console.print(f"[red]{escape(failure)}", highlight=False)
+    return failures
+
+
+def alone(found: Sequence[Alone]) -> dict[str, Any]:
+    return {
+        noun: {
+            path.path: {
+                "requests": path.count,
+                "first_ms": _rounded(path.first),
+                "p50_ms": _rounded(path.p50),
+                "p99_ms": _rounded(path.p99),
+            }
+            for path in paths
+        }
+        for noun, paths in groupby(found, lambda path: path.noun)
+    }
 
 
 def _show_rates(found: Sequence[Comparison], console: Console) -> None:
@@ -157,8 +199,7 @@ def show_growth(found: Growth, console: Console) -> None:
         )  # fmt: skip
     console.print(table)
     console.print(f"Filled in {found.filling_seconds:.0f} s.")
-    for failure in found.failures:
-        console.print(f"[red]{failure}", highlight=False)
+    show_failures(found.failures, console)
 
 
 def write(found: Found) -> None:
@@ -176,9 +217,7 @@ def write(found: Found) -> None:
         "share_of_its_rate": SHARE,
         "server": {name: _rounded(value) for name, value in found.server._asdict().items()},
         "endpoints": {c.flow: _compared(c) for c in found.comparisons},
-        "one_connection": {
-            a.path: {"requests": a.count, "p50_ms": _rounded(a.p50), "p99_ms": _rounded(a.p99)} for a in found.alone
-        },
+        "one_connection": alone(found.alone),
         "two_workers": workers(found.workers),
         "sockets": sockets(found.sockets),
         "post_to_the_ledger": found.posting and posting(found.posting),

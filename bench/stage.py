@@ -78,16 +78,27 @@ def token(person: Person, *roles: str) -> str:
     return AccessTokens(configured, Keys(configured)).issue(person.id, person.session_id, list(roles))
 
 
-def request(method: str, path: str, *, bearer: str | None = None, body: Any = None, key: UUID | None = None) -> bytes:
-    """The bytes of an HTTP request, with few headers, as from an app rather than from a browser."""
-    content = b"" if body is None else to_json(body)
+def request(
+    method: str,
+    path: str,
+    *,
+    bearer: str | None = None,
+    body: Any = None,
+    key: UUID | None = None,
+    content_type: str = "application/json",
+) -> bytes:
+    """The bytes of an HTTP request, with few headers, as from an app rather than from a browser.
+
+    `body` is sent as JSON, or as it is if it is bytes.
+    """
+    content = b"" if body is None else body if isinstance(body, bytes) else to_json(body)
     lines = [f"{method} {path} HTTP/1.1", "host: bench", "accept: application/json"]
     if bearer:
         lines.append(f"authorization: Bearer {bearer}")
     if key:
         lines.append(f"idempotency-key: {key}")
     if method != "GET":
-        lines += ["content-type: application/json", f"content-length: {len(content)}"]
+        lines += [f"content-type: {content_type}", f"content-length: {len(content)}"]
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 

@@ -32,14 +32,16 @@ WITH wanted AS MATERIALIZED (
     INSERT INTO work_orders (id, advertised_service_id, buyer_id, status, advertiser_id, title, price_minor, currency,
                              commission_basis_points, commission_minor, booster_id, rounds_count, assigned_at,
                              started_at, submitted_at)
-    SELECT id, service_id, buyer_id, 'EVIDENCE_SUBMITTED', advertiser_id, 'A dungeon run', $6::bigint, $7, $8::int,
-           $6::bigint * $8::int / 10000, booster_id, 1, now(), now(), now()
-    FROM wanted
+    SELECT id, service_id, buyer_id, $9::text, advertiser_id, 'A dungeon run', $6::bigint, $7, $8::int,
+           $6::bigint * $8::int / 10000, CASE WHEN $9 <> 'PENDING' THEN booster_id END, ($9 <> 'PENDING')::int,
+           done_at, done_at, done_at
+    FROM wanted, (SELECT CASE WHEN $9 <> 'PENDING' THEN now() END AS done_at) AS work
 ), rounds AS (
     INSERT INTO evidence_rounds (subject_id, number, subject_type, submitted_by, image_ids, notes)
     SELECT id, 1, 'work_order', booster_id, ARRAY[uuidv7()], 'Done in time.' FROM wanted
+    WHERE $9 <> 'PENDING'
 )
-SELECT id, buyer_id, advertiser_id FROM wanted
+SELECT id, buyer_id, advertiser_id, booster_id FROM wanted
 """
 _HOLD: Final = """
 WITH held AS MATERIALIZED (
@@ -64,11 +66,12 @@ RETURNING id, subject_id
 
 
 class Order(NamedTuple):
-    """A work order whose evidence waits for its advertiser's verdict; its price is held."""
+    """A work order, its price held, and who does the work or is to be asked."""
 
     id: UUID
     buyer_id: UUID
     advertiser_id: UUID
+    booster_id: UUID
 
 
 class Offer(NamedTuple):
@@ -101,13 +104,16 @@ class Market:
             self._services = {row["id"]: row["advertiser_id"] for row in rows}
         return self._services
 
-    async def orders(self, count: int) -> list[Order]:
-        """So many orders of the customers from the advertisers in turn, done by people all over the region."""
+    async def orders(self, count: int, status: str = "EVIDENCE_SUBMITTED") -> list[Order]:
+        """So many orders of the customers from the advertisers in turn, done by people all over the region.
+
+        Their evidence waits for a verdict; or, if they are `PENDING`, nobody is assigned yet.
+        """
         services, connection = await self.services(), self._world.connection
         buyers, boosters = ([person.id for person in people] for people in (self._world.customers, self._world.crowd))
         frozen = (PRICE_MINOR, CURRENCY, _COMMISSION_BASIS_POINTS)
         rows = await connection.fetch(
-            _ORDERS, count, list(services), list(services.values()), buyers, boosters, *frozen
+            _ORDERS, count, list(services), list(services.values()), buyers, boosters, *frozen, status
         )
         orders = [Order(**row) for row in rows]
         escrows = [ledger.escrow(order.id, CURRENCY).id for order in orders]
