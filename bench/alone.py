@@ -3,7 +3,6 @@
 `python -m bench alone` measures this alone. Which paths there are is said in `bench/paths`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +11,7 @@ from bench.load import Job
 from bench.paths import NOUNS
 from bench.paths.asking import Question
 from bench.paths.town import Town
+from bench.processes import children, processor_seconds, used_since
 from bench.stage import Stage
 from bench.work import Market
 from bench.world import World
@@ -30,6 +30,9 @@ class Alone:
     """The first one, for which the server prepares its statements; the others do not count it."""
     p50: float
     p99: float
+    server_microseconds: float
+    database_microseconds: float
+    """Processor time of each request, to a hundred or so: what others do on the machine changes it little."""
     failures: dict[str, int]
 
 
@@ -43,14 +46,23 @@ async def measure_alone(stage: Stage, world: World, market: Market) -> list[Alon
 
 def _measure(stage: Stage, noun: str, question: Question) -> Alone:
     requests = [question.make(each) for each in question.about]
+    server = processor_seconds(stage.product.pids)
+    database = processor_seconds(children(stage.database.postgres_pid))
     outcome = stage.load.run(Job(stage.product.port, requests, 1, _SECONDS, once=True))
+    server_seconds, database_seconds = used_since(server), used_since(database)
     first, others = outcome.latencies[:1], outcome.latencies[1:]
     failures = dict(outcome.failures)
     left = len(requests) - outcome.done - sum(failures.values())
     if left:
         failures[f"not asked within {_SECONDS} s"] = left
-    return Alone(noun, question.name, outcome.done, *_milliseconds(first, others), failures)
-
-
-def _milliseconds(first: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
-    return percentile(first, 50) * 1000, percentile(others, 50) * 1000, percentile(others, 99) * 1000
+    return Alone(
+        noun,
+        question.name,
+        outcome.done,
+        first=percentile(first, 50) * 1000,
+        p50=percentile(others, 50) * 1000,
+        p99=percentile(others, 99) * 1000,
+        server_microseconds=server_seconds / len(requests) * 1e6,
+        database_microseconds=database_seconds / len(requests) * 1e6,
+        failures=failures,
+    )

@@ -82,7 +82,7 @@ def show(found: Found, console: Console) -> None:
 
 def show_alone(found: Sequence[Alone], console: Console) -> None:
     table = Table("one connection", title="Every path, alone")
-    for heading in ("requests", "failed", "first ms", "p50 ms", "p99 ms"):
+    for heading in ("requests", "failed", "first ms", "p50 ms", "p99 ms", "µs server", "µs database"):
         table.add_column(heading, justify="right")
     for noun, paths in groupby(found, lambda path: path.noun):
         table.add_section()
@@ -92,6 +92,7 @@ def show_alone(found: Sequence[Alone], console: Console) -> None:
             table.add_row(
                 path.path, str(path.count), f"[red]{failed}" if failed else "", f"{path.first:.1f}",
                 _coloured(path.p50, _SLOW_MS), _coloured(path.p99, _SLOWEST_MS),
+                f"{path.server_microseconds:,.0f}", f"{path.database_microseconds:,.0f}",
             )  # fmt: skip
     console.print(table)
 
@@ -118,6 +119,8 @@ def alone(found: Sequence[Alone]) -> dict[str, Any]:
                 "first_ms": _rounded(path.first),
                 "p50_ms": _rounded(path.p50),
                 "p99_ms": _rounded(path.p99),
+                "server_microseconds": round(path.server_microseconds),
+                "database_microseconds": round(path.database_microseconds),
             }
             for path in paths
         }
