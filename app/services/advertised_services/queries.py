@@ -55,11 +55,15 @@ _FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
 
 @cache
 def _list(filters: frozenset[str], *, own: bool) -> Statement:
-    """One statement for each set of filters, so that each is planned for the index that serves it."""
+    """One statement for each set of filters, so that each is planned for the index that serves it.
+
+    Words and prices may fit a few services or most of them: the few are found by their index and sorted, of the many
+    the newest are enough.
+    """
     query = (_own if own else _on_sale).where(_service.id < bindparam("before", type_=Uuid))
     query = query.where(*(_FILTERS[name] for name in sorted(filters)))
     in_order = own or filters.isdisjoint({"words", "price_from_minor", "price_to_minor"})
-    return Statement(newest(query, _service.id, in_order=in_order))
+    return Statement(newest(query, _service.id, in_order=in_order), planned_for_values=not in_order)
 
 
 async def on_sale(session: ReadSession, wanted: FindAdvertisedServices) -> Page[AdvertisedService]:
