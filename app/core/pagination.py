@@ -43,7 +43,8 @@ def newest(query: Select[Any], key: KeyedColumnElement[Any], *, in_order: bool =
 
     Not so if no index has all that is wanted `in_order`: what is rare is then sorted, and what is common is passed by
     until the page is full. Only the values tell which is better, and a plan that was kept for common ones would read
-    the whole table for a rare one. Such a list is planned for each call.
+    the whole table for a rare one. Such a list is planned for each call: by itself where its filters compare for
+    equality, and for words and ranges, which the planner takes for rare, if it is `planned_for_values`.
     """
     if not in_order:
         return query.order_by(key.desc()).limit(bindparam("rows"))
