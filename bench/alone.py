@@ -32,7 +32,7 @@ class Alone:
     p99: float
     server_microseconds: float
     database_microseconds: float
-    """Processor time of each request, to a hundred or so: what others do on the machine changes it little."""
+    """Processor time of each request, to some hundreds: what others do on the machine changes it little."""
     failures: dict[str, int]
 
 
