@@ -1,5 +1,8 @@
 """Positions on Earth in SQL: points of three dimensions in `cube`, indexed by GiST. Distances are metres on the sphere.
 
+What happened somewhere has its minute as a fourth dimension. A GiST index hands out what is in a box in the order of
+one dimension, so the newest in it are found without looking at the others, however many there are.
+
 The same arithmetic as the extension `earthdistance`, written out: that one is not trusted (an ordinary role cannot
 install it), and before PostgreSQL 18 a dump of what is computed by its functions does not restore.
 """
@@ -35,6 +38,21 @@ def distance_metres(
     return cast(_DIAMETER * func.asin(func.least(literal_column("1.0"), chord / _DIAMETER)), Integer)
 
 
-def contains(area: ColumnElement[Any], latitude: Any, longitude: Any) -> ColumnElement[bool]:
-    """The box contains the position: an index look-up, a little too generous at the corners."""
-    return area.op("@>", is_comparison=True)(point(latitude, longitude))
+def contains(area: ColumnElement[Any], place: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The box contains the point: an index look-up, a little too generous at the corners."""
+    return area.op("@>", is_comparison=True)(place)
+
+
+def event(latitude: Any, longitude: Any, minutes: Any) -> ColumnElement[Any]:
+    """A position in degrees and its time as a point of four dimensions, in which a minute is as long as a metre."""
+    return func.cube(point(latitude, longitude), minutes)
+
+
+def until(area: ColumnElement[Any], minutes: Any) -> ColumnElement[Any]:
+    """The box of four dimensions that holds whatever happened in the area up to that minute."""
+    return func.cube(area, literal_column("0"), minutes)
+
+
+def latest_first(happened: ColumnElement[Any]) -> ColumnElement[float]:
+    """What orders such points by time, the latest first; an index on them has them in this order."""
+    return happened.op("~>", return_type=Double())(literal_column("-8"))  # the fourth upper bound, in reverse

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, literal_column, select
+from sqlalchemy import ColumnElement, Label, Select, bindparam, literal_column, select
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from app.core.database import Row
@@ -34,7 +34,9 @@ def decode(cursor: str | None) -> UUID:
         raise InvalidCursor() from error
 
 
-def newest(query: Select[Any], key: KeyedColumnElement[Any], *, in_order: bool = True) -> Select[Any]:
+def newest(
+    query: Select[Any], key: KeyedColumnElement[Any], *, in_order: bool = True, rank: Label[Any] | None = None
+) -> Select[Any]:
     """The first `rows` of the query, a parameter of at most `LONGEST`, by `key`: one of its columns, the highest first.
 
     Of a limit that is a parameter the planner thinks that it were a tenth of all rows. On a large table the plan for
@@ -45,14 +47,18 @@ def newest(query: Select[Any], key: KeyedColumnElement[Any], *, in_order: bool =
     until the page is full. Only the values tell which is better, and a plan that was kept for common ones would read
     the whole table for a rare one. Such a list is planned for each call: by itself where its filters compare for
     equality, and for words and ranges, which the planner takes for rare, if it is `planned_for_values`.
+
+    An index may have what is wanted in the order of another column of the query, its `rank`, which never rises while
+    the key does: then rows are sorted by their key only where they share a rank.
     """
     if not in_order:
         return query.order_by(key.desc()).limit(bindparam("rows"))
-    few = query.order_by(key.desc()).limit(LONGEST).subquery("few")
+    ranks = [] if rank is None else [rank]
+    few = query.order_by(*ranks, key.desc()).limit(LONGEST).subquery("few")
     place = few.corresponding_column(key)
     if place is None:
         raise TypeError(f"{key} is no column of {query}")
-    return select(few).order_by(place.desc()).limit(bindparam("rows"))
+    return select(few).order_by(*(few.c[each.name] for each in ranks), place.desc()).limit(bindparam("rows"))
 
 
 def next_cursor(rows: Sequence[Row], limit: int) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import TIMESTAMP, CheckConstraint, Column, MetaData, Text, Uuid, func
+from sqlalchemy import TIMESTAMP, CheckConstraint, Column, ColumnElement, Double, MetaData, Text, Uuid, func
 from sqlalchemy.types import UserDefinedType
 
 metadata: Final = MetaData(
@@ -32,6 +32,11 @@ class Cube(UserDefinedType[str]):
 def identifier() -> Column[Any]:
     """The primary key of an aggregate: a UUIDv7 that the application makes."""
     return Column("id", Uuid, primary_key=True)
+
+
+def born_minutes(key: Any) -> ColumnElement[float]:
+    """When a UUIDv7 was made, in minutes since 1970: of two, the higher one never has the lower number."""
+    return func.born_minutes(key, type_=Double)
 
 
 def moment(name: str, *, nullable: bool = True, now: bool = False) -> Column[Any]:

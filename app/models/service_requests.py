@@ -4,8 +4,10 @@ from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Double,
     ForeignKey,
     Index,
@@ -20,8 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from app.core.geo import point
-from app.models.base import identifier, metadata, moment, one_of, text, within_earth
+from app.core.geo import event
+from app.models.base import born_minutes, identifier, metadata, moment, one_of, text, within_earth
 
 
 class ServiceRequestStatus(StrEnum):
@@ -71,6 +73,12 @@ service_requests = Table(
     Column("fee_minor", BigInteger, nullable=False),  # frozen when the request is made
     Column("lead_cap", Integer, nullable=False),
     Column("buyers_count", Integer, nullable=False, server_default="0"),
+    # A column of its own, so that a purchase that leaves room for others changes no index.
+    Column(
+        "for_sale",
+        Boolean,
+        Computed("status IN ('PENDING', 'PURCHASED', 'IN_PROGRESS') AND buyers_count < lead_cap", persisted=True),
+    ),
     Column("completed_by", Uuid, ForeignKey("providers.id")),
     Column("proof_id", Uuid),
     text("notes", nullable=True),
@@ -102,12 +110,15 @@ service_requests = Table(
     Index(
         "service_requests_completed_by_index", "completed_by", "id", postgresql_where=sql("completed_by IS NOT NULL")
     ),
-    # "What is open near me?": only open requests are in it, so it stays small however long the history grows.
+    # "What is open near me?": in it are only the leads that can be bought, by service, place and time, and for each
+    # service it hands out what is in a box with the newest first. So it matters neither how long the history is, nor
+    # how many are open elsewhere, nor how many are open here.
     Index(
-        "service_requests_open_position_index",
-        point(sql("latitude"), sql("longitude")),
+        "service_requests_for_sale_index",
+        "service_id",
+        event(sql("latitude"), sql("longitude"), born_minutes(sql("id"))),
         postgresql_using="gist",
-        postgresql_where=sql("status IN ('PENDING', 'PURCHASED', 'IN_PROGRESS')"),
+        postgresql_where=sql("for_sale"),
     ),
 )
 

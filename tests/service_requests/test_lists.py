@@ -2,13 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select
-
-from app.core.database import Statement
-from app.core.pagination import NEWEST
 from app.models.service_requests import ServiceRequestStatus as Status
-from app.models.service_requests import service_requests
-from app.services.service_requests import queries
 from tests.service_requests.conftest import PATH, Cast, succeed
 from tests.support.world import FAR_AWAY, Person, World
 
@@ -143,28 +137,3 @@ async def test_staff_filter_by_region_age_and_provider(world: World, cast: Cast)
     assert await found(cast.support) == {old, new, far}
     for person in (cast.customer, cast.winner, cast.stranger):
         assert (await person.get(ADMIN)).status_code == 403
-
-
-async def test_open_leads_near_a_provider_come_from_the_index_of_open_positions(world: World) -> None:
-    """Fifty thousand open requests all over the country: only those in the provider's box are looked at."""
-    provider = await world.provider()
-    await world.request(await world.person())
-    async with world.platform.database.write() as session:
-        await session.first(Statement(select(service_requests.c.id).limit(1)))
-        connection = session.driver_connection
-        try:
-            await connection.execute(
-                """INSERT INTO service_requests (id, customer_id, service_id, region_id, status, description, answers,
-                       photo_ids, address, latitude, longitude, currency, fee_minor, lead_cap)
-                   SELECT gen_random_uuid(), customer_id, service_id, region_id, 'PENDING', 'x', '{}', '{}', 'x',
-                       8 + random() * 25, 69 + random() * 20, 'INR', 5000, 5
-                   FROM (SELECT * FROM service_requests LIMIT 1) AS model, generate_series(1, 50000)"""
-            )
-            await connection.execute("ANALYZE service_requests")
-            values = {"actor_id": provider.id, "before": NEWEST, "rows": 21}
-            plan = await connection.fetch("EXPLAIN " + queries._OPEN.sql, *queries._OPEN.arguments(values))
-        finally:
-            await connection.execute("ROLLBACK")
-    lines = "\n".join(row[0] for row in plan)
-    assert "service_requests_open_position_index" in lines, lines
-    assert "Seq Scan on service_requests" not in lines

@@ -9,7 +9,7 @@ from sqlalchemy import Double, Text, Uuid, bindparam, exists, func, or_, select
 from app.core.actor import Actor
 from app.core.database import ReadSession, Statement
 from app.core.errors import NotFound
-from app.core.geo import contains, distance_metres
+from app.core.geo import contains, distance_metres, point
 from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR
 from app.models.catalogue import categories, services
@@ -74,7 +74,7 @@ _distance = distance_metres(providers.c.latitude, providers.c.longitude, _latitu
 _FIND = Statement(
     select(*_public, _distance.label("distance_metres"))
     .where(
-        contains(providers.c.coverage, _latitude, _longitude),
+        contains(providers.c.coverage, point(_latitude, _longitude)),
         _distance <= providers.c.service_radius_metres,
         providers.c.status == ProviderStatus.APPROVED.value,
         providers.c.deleted_at.is_(None),

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Boolean, ColumnElement, and_, any_, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, any_, exists, func, literal_column, or_, select
 
-from app.core.geo import contains, distance_metres
+from app.core.geo import contains, distance_metres, point
 from app.kernel.lifecycle import ACTOR, Columns, actor_has, constants
 from app.models.providers import ProviderStatus, provider_services, providers
 from app.models.regions import region_managers
@@ -15,10 +15,6 @@ from app.services.regions.queries import managed_by_actor
 WEEK: Final[ColumnElement[object]] = literal_column("interval '7 days'")
 
 is_open = service_requests.c.status == any_(constants(OPEN_STATUSES))
-# Word for word the predicate of `service_requests_open_position_index`: only so does the planner use that index.
-IN_OPEN_INDEX: Final[ColumnElement[bool]] = literal_column(
-    "service_requests.status IN ('PENDING', 'PURCHASED', 'IN_PROGRESS')", Boolean
-)
 is_customer = service_requests.c.customer_id == ACTOR
 is_winner = service_requests.c.completed_by == ACTOR
 has_purchased = exists().where(
@@ -42,18 +38,31 @@ def spent_in_a_week(provider_id: ColumnElement[Any]) -> ColumnElement[int]:
     return spent.correlate_except(lead_purchases).scalar_subquery()
 
 
+may_work: Final[ColumnElement[bool]] = and_(
+    providers.c.status == literal_column(f"'{ProviderStatus.APPROVED}'"),
+    providers.c.deleted_at.is_(None),
+    exists()
+    .where(users.c.id == providers.c.id, users.c.status == literal_column(f"'{UserStatus.ACTIVE}'"))
+    .correlate_except(users),
+)
+"""A row of `providers` is of somebody who takes part."""
+
+
+def reaches(request: Columns) -> ColumnElement[bool]:
+    """A row of `providers` goes as far as the request's position, which is not the provider's own request."""
+    return and_(
+        distance_metres(providers.c.latitude, providers.c.longitude, request.latitude, request.longitude)
+        <= providers.c.service_radius_metres,
+        providers.c.id != request.customer_id,
+    )
+
+
 def matches(request: Columns) -> ColumnElement[bool]:
     """A row of `providers` offers the request's service, may work, and reaches its position."""
     return and_(
-        contains(providers.c.coverage, request.latitude, request.longitude),
-        distance_metres(providers.c.latitude, providers.c.longitude, request.latitude, request.longitude)
-        <= providers.c.service_radius_metres,
-        providers.c.status == literal_column(f"'{ProviderStatus.APPROVED}'"),
-        providers.c.deleted_at.is_(None),
-        providers.c.id != request.customer_id,
-        exists()
-        .where(users.c.id == providers.c.id, users.c.status == literal_column(f"'{UserStatus.ACTIVE}'"))
-        .correlate_except(users),
+        contains(providers.c.coverage, point(request.latitude, request.longitude)),
+        reaches(request),
+        may_work,
         # Not EXISTS, of which the planner may make a table of everybody's services, while there are few.
         select(provider_services.c.is_active)
         .where(

@@ -27,12 +27,12 @@ from sqlalchemy import (
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.geo import box, contains, distance_metres
+from app.core.geo import contains, distance_metres, event, latest_first, until
 from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR, constant
-from app.models.base import Timestamp
+from app.models.base import Timestamp, born_minutes
 from app.models.catalogue import services
-from app.models.providers import providers
+from app.models.providers import provider_services, providers
 from app.models.regions import region_managers
 from app.models.service_requests import LeadStatus, lead_purchases, service_requests
 from app.models.users import Role, users
@@ -200,51 +200,74 @@ async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) ->
     return page_of(rows, wanted.limit, _request)
 
 
-_request_latitude, _request_longitude = _rounded(service_requests.c.latitude), _rounded(service_requests.c.longitude)
-_open = (
-    select(
-        service_requests.c.id,
-        service_requests.c.status,
-        service_requests.c.service_id,
-        services.c.slug.label("service"),
-        service_requests.c.description,
-        service_requests.c.answers,
-        service_requests.c.photo_ids,
-        _request_latitude.label("latitude"),
-        _request_longitude.label("longitude"),
-        # From the rounded position: the exact distance from a few places of one's choice would tell the exact place.
-        distance_metres(providers.c.latitude, providers.c.longitude, _request_latitude, _request_longitude).label(
-            "distance_metres"
-        ),
-        service_requests.c.budget_minor,
-        service_requests.c.currency,
-        service_requests.c.preferred_at,
-        service_requests.c.fee_minor,
-        service_requests.c.lead_cap,
-        service_requests.c.buyers_count,
-        service_requests.c.created_at,
+def _open_near() -> Select[Any]:
+    """A page of the newest leads of each service that the provider offers, and of these the newest.
+
+    In the index the leads of a service within a box lie in the order of time, so a page is read and no more, but for
+    the corners of the box and for what the provider posted or bought.
+    """
+    request = service_requests.c
+    happened = event(request.latitude, request.longitude, born_minutes(request.id))
+    rank = latest_first(happened).label("rank")
+    bought = (
+        select(lead_purchases.c.id)
+        .where(
+            lead_purchases.c.service_request_id == request.id,
+            # Not what an index has: a plan made while there are few would read all that the provider ever bought.
+            lead_purchases.c.provider_id.is_not_distinct_from(ACTOR),
+        )
+        .correlate_except(lead_purchases)
+        .scalar_subquery()
     )
-    .select_from(providers)
-    .join(
-        service_requests,
-        # The box is for the index on open positions; `matches` below decides.
-        contains(
-            box(providers.c.latitude, providers.c.longitude, providers.c.service_radius_metres),
-            service_requests.c.latitude,
-            service_requests.c.longitude,
-        ),
+    of_a_service = select(request.id, rank).where(
+        request.for_sale,
+        request.service_id == provider_services.c.service_id,
+        contains(until(providers.c.coverage, born_minutes(_before)), happened),
+        request.id < _before,
+        access.reaches(request),
+        bought.is_(None),
     )
-    .join(services, services.c.id == service_requests.c.service_id)
-    .where(
-        providers.c.id == ACTOR,
-        service_requests.c.id < _before,
-        access.IN_OPEN_INDEX,
-        service_requests.c.buyers_count < service_requests.c.lead_cap,
-        access.matches(service_requests.c),
-        ~access.has_purchased,
+    lead = newest(of_a_service.correlate(providers, provider_services), request.id, rank=rank).lateral("lead")
+    near = (
+        select(lead.c.id, providers.c.latitude, providers.c.longitude)
+        .select_from(providers)
+        .join(provider_services, provider_services.c.provider_id == providers.c.id)
+        .join(lead, true())
+        .where(providers.c.id == ACTOR, access.may_work, provider_services.c.is_active)
+        .order_by(lead.c.id.desc())
+        .limit(bindparam("rows"))
+        .subquery("near")
     )
-)
-_OPEN = Statement(newest(_open, service_requests.c.id))
+    latitude, longitude = _rounded(request.latitude), _rounded(request.longitude)
+    return (
+        select(
+            request.id,
+            request.status,
+            request.service_id,
+            services.c.slug.label("service"),
+            request.description,
+            request.answers,
+            request.photo_ids,
+            latitude.label("latitude"),
+            longitude.label("longitude"),
+            # From the rounded position: the exact distance from a few places of one's choice would tell the exact one.
+            distance_metres(near.c.latitude, near.c.longitude, latitude, longitude).label("distance_metres"),
+            request.budget_minor,
+            request.currency,
+            request.preferred_at,
+            request.fee_minor,
+            request.lead_cap,
+            request.buyers_count,
+            request.created_at,
+        )
+        .select_from(near)
+        .join(service_requests, request.id == near.c.id)
+        .join(services, services.c.id == request.service_id)
+        .order_by(near.c.id.desc())
+    )
+
+
+_OPEN = Statement(_open_near())
 
 
 async def open_near(session: ReadSession, actor: Actor, wanted: PageOnly) -> Page[OpenLead]:
