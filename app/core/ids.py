@@ -24,3 +24,8 @@ def born_at(identifier: UUID) -> float:
     if identifier.version != 7:
         raise ValueError("only a UUIDv7 tells when it was made")
     return (identifier.int >> 80) / 1000
+
+
+def first_of(seconds: float) -> UUID:
+    """Sorts behind every UUIDv7 that was made before that time since 1970, and before all others."""
+    return UUID(int=min(max(int(seconds * 1000), 0), 2**48 - 1) << 80)

@@ -6,7 +6,7 @@ from uuid import RFC_4122, uuid4
 
 import pytest
 
-from app.core.ids import born_at, uuid7
+from app.core.ids import born_at, first_of, uuid7
 
 
 def test_an_id_is_a_uuid_of_version_7() -> None:
@@ -49,3 +49,17 @@ def test_ids_of_one_millisecond_have_nothing_in_common_but_the_time(monkeypatch:
         zeros |= ~value
     random_bits = (0xFFF << 64) | (2**62 - 1)
     assert ones & zeros & random_bits == random_bits
+
+
+def test_the_first_of_a_time_lies_between_what_was_made_before_and_what_was_made_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    for milliseconds in (1_800_000_000_122, 1_800_000_000_123):
+        monkeypatch.setattr("app.core.ids.time.time_ns", lambda now=milliseconds: now * 1_000_000)
+        made.append(uuid7())
+    assert made[0] < first_of(1_800_000_000.1235) <= made[1]
+
+
+def test_times_that_no_id_can_have_are_before_all_and_behind_all() -> None:
+    assert first_of(-1.0) < uuid7() < first_of(1e18)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    column,
     exists,
     false,
     func,
@@ -23,18 +24,20 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.dialects.postgresql import array
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
 from app.core.geo import contains, distance_metres, event, latest_first, until
+from app.core.ids import first_of
 from app.core.pagination import decode, newest
-from app.kernel.lifecycle import ACTOR, constant
+from app.kernel.lifecycle import ACTOR, constant, constants
 from app.models.base import Timestamp, born_minutes
 from app.models.catalogue import services
 from app.models.providers import provider_services, providers
-from app.models.regions import region_managers
-from app.models.service_requests import LeadStatus, lead_purchases, service_requests
+from app.models.regions import region_managers, regions
+from app.models.service_requests import LeadStatus, ServiceRequestStatus, lead_purchases, service_requests
 from app.models.users import Role, users
 from app.schemas.base import Page, page_of
 from app.schemas.service_requests import (
@@ -160,6 +163,8 @@ async def own(session: ReadSession, actor: Actor, wanted: MyRequests) -> Page[Se
     return page_of(rows, wanted.limit, _request)
 
 
+_CLOCKS_APART: Final = 86400
+"""Seconds by which the clocks that identifiers come from may be wrong: `created_at` is the database's time."""
 _FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
     "status": service_requests.c.status == bindparam("status", type_=Text),
     "region_id": service_requests.c.region_id == bindparam("region_id", type_=Uuid),
@@ -169,30 +174,61 @@ _FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
     ),
     "created_before": service_requests.c.created_at < bindparam("created_before", type_=Timestamp),
     "created_after": service_requests.c.created_at > bindparam("created_after", type_=Timestamp),
+    "after": service_requests.c.id > bindparam("after", type_=Uuid),
 }
 
 
 @cache
 def _everybodys(filters: frozenset[str], everywhere: bool) -> Statement:
     """One statement for each set of filters, so that each is planned for the index that serves it."""
-    query = _seen(true(), true(), false()).where(service_requests.c.id < _before)
+    conditions = {name: _FILTERS[name] for name in sorted(filters)} | {"before": service_requests.c.id < _before}
+    everything = _seen(true(), true(), false())
+    if "provider_id" not in filters and not (everywhere and "region_id" not in filters):
+        return Statement(_of_regions(conditions, everywhere))
+    query = everything.where(*conditions.values())
     if not everywhere:
         managed = exists().where(
             region_managers.c.region_id == service_requests.c.region_id, region_managers.c.user_id == ACTOR
         )
         query = query.where(managed)
-    query = query.where(*(_FILTERS[name] for name in sorted(filters)))
-    in_order = filters <= {"status"} or filters == {"status", "region_id"}
-    return Statement(newest(query, service_requests.c.id, in_order=in_order))
+    return Statement(newest(query, service_requests.c.id, in_order="provider_id" not in filters))
+
+
+def _of_regions(conditions: Mapping[str, ColumnElement[bool]], everywhere: bool) -> Select[Any]:
+    """A page of the newest of each region and status, as an index has them in order, and of these the newest."""
+    place = regions.c.id if everywhere else region_managers.c.region_id
+    one = bindparam("status", type_=Text)
+    wanted = array([one]) if "status" in conditions else constants(ServiceRequestStatus)
+    statuses = func.unnest(wanted).table_valued(column("status", Text), name="statuses").render_derived()
+    of_one = select(service_requests.c.id).where(
+        service_requests.c.region_id == place,
+        service_requests.c.status == statuses.c.status,
+        *(condition for name, condition in conditions.items() if name not in {"status", "region_id"}),
+    )
+    found = newest(of_one.correlate(place.table, statuses), service_requests.c.id).lateral("found")
+    page = select(found.c.id).select_from(place.table).join(statuses, true()).join(found, true())
+    if not everywhere:
+        page = page.where(region_managers.c.user_id == ACTOR)
+    if "region_id" in conditions:
+        page = page.where(place == bindparam("region_id", type_=Uuid))
+    ids = page.order_by(found.c.id.desc()).limit(bindparam("rows")).subquery("page")
+    everything = _seen(true(), true(), false())
+    return everything.join(ids, ids.c.id == service_requests.c.id).order_by(ids.c.id.desc())
 
 
 async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) -> Page[ServiceRequest]:
     """All requests for staff, newest first; a manager sees those of the own regions."""
     filters = wanted.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
+    # Identifiers tell the time, too, and their index leads past what is newer or older.
+    before = decode(wanted.cursor)
+    if wanted.created_before:
+        before = min(before, first_of(wanted.created_before.timestamp() + _CLOCKS_APART))
+    if wanted.created_after:
+        filters["after"] = first_of(wanted.created_after.timestamp() - _CLOCKS_APART)
     everywhere = not actor.roles.isdisjoint({Role.ADMIN, Role.SUPPORT})
     rows = await session.all(
         _everybodys(frozenset(filters), everywhere),
-        before=decode(wanted.cursor),
+        before=before,
         rows=wanted.limit + 1,
         **({} if everywhere else {"actor_id": actor.id}),
         **filters,
