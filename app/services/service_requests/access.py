@@ -17,14 +17,18 @@ WEEK: Final[ColumnElement[object]] = literal_column("interval '7 days'")
 is_open = service_requests.c.status == any_(constants(OPEN_STATUSES))
 is_customer = service_requests.c.customer_id == ACTOR
 is_winner = service_requests.c.completed_by == ACTOR
-has_purchased = exists().where(
-    lead_purchases.c.service_request_id == service_requests.c.id, lead_purchases.c.provider_id == ACTOR
+has_purchased = (
+    exists()
+    .where(lead_purchases.c.service_request_id == service_requests.c.id, lead_purchases.c.provider_id == ACTOR)
+    .correlate_except(lead_purchases)
 )
 # Whoever got the fee for a bad lead back has seen the contacts, but is out of the race.
 is_in_the_race = has_purchased.where(lead_purchases.c.status != literal_column(f"'{LeadStatus.REFUNDED}'"))
 is_staff = or_(
     actor_has(Role.ADMIN, Role.SUPPORT),
-    managed_by_actor.where(region_managers.c.region_id == service_requests.c.region_id),
+    managed_by_actor.where(region_managers.c.region_id == service_requests.c.region_id).correlate_except(
+        region_managers
+    ),
 )
 
 
@@ -98,6 +102,5 @@ actor_within_budget = (
     .where(providers.c.id == ACTOR, within_budget(providers.c, service_requests.c.fee_minor))
     .correlate_except(providers)
 )
-is_visible = or_(is_customer, has_purchased, is_staff, and_(is_open, actor_matches))
-is_unlocked = or_(is_customer, has_purchased, is_staff)
-"""Contacts and the exact place are shown."""
+is_offered = and_(is_open, actor_matches)
+is_visible = or_(is_customer, has_purchased, is_staff, is_offered)
