@@ -43,7 +43,7 @@ def contains(area: ColumnElement[Any], place: ColumnElement[Any]) -> ColumnEleme
     return area.op("@>", is_comparison=True)(place)
 
 
-def event(latitude: Any, longitude: Any, minutes: Any) -> ColumnElement[Any]:
+def point_in_time(latitude: Any, longitude: Any, minutes: Any) -> ColumnElement[Any]:
     """A position in degrees and its time as a point of four dimensions, in which a minute is as long as a metre."""
     return func.cube(point(latitude, longitude), minutes)
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from app.core.geo import event
+from app.core.geo import point_in_time
 from app.models.base import born_minutes, identifier, metadata, moment, one_of, text, within_earth
 
 
@@ -116,7 +116,7 @@ service_requests = Table(
     Index(
         "service_requests_for_sale_index",
         "service_id",
-        event(sql("latitude"), sql("longitude"), born_minutes(sql("id"))),
+        point_in_time(sql("latitude"), sql("longitude"), born_minutes(sql("id"))),
         postgresql_using="gist",
         postgresql_where=sql("for_sale"),
     ),

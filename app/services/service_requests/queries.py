@@ -26,11 +26,12 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Row, Statement
 from app.core.errors import NotFound
-from app.core.geo import contains, distance_metres, event, latest_first, until
+from app.core.geo import contains, distance_metres, latest_first, point_in_time, until
 from app.core.ids import first_of
 from app.core.pagination import decode, newest
 from app.kernel.lifecycle import ACTOR, constant, constants
@@ -155,11 +156,12 @@ def _customer(row: Row) -> Customer | None:
     )
 
 
+_everything = _seen(true(), true(), false())
+
+
 @cache
 def _own(filtered: bool) -> Statement:
-    query = _seen(true(), true(), false()).where(
-        service_requests.c.customer_id == ACTOR, service_requests.c.id < _before
-    )
+    query = _everything.where(service_requests.c.customer_id == ACTOR, service_requests.c.id < _before)
     if filtered:
         query = query.where(service_requests.c.status == bindparam("status", type_=Text))
     return Statement(newest(query, service_requests.c.id))
@@ -196,10 +198,9 @@ _FILTERS: Final[Mapping[str, ColumnElement[bool]]] = {
 def _everybodys(filters: frozenset[str], everywhere: bool) -> Statement:
     """One statement for each set of filters, so that each is planned for the index that serves it."""
     conditions = {name: _FILTERS[name] for name in sorted(filters)} | {"before": service_requests.c.id < _before}
-    everything = _seen(true(), true(), false())
-    if "provider_id" not in filters and not (everywhere and "region_id" not in filters):
+    if "provider_id" not in filters and ("region_id" in filters or not everywhere):
         return Statement(_of_regions(conditions, everywhere))
-    query = everything.where(*conditions.values())
+    query = _everything.where(*conditions.values())
     if not everywhere:
         managed = exists().where(
             region_managers.c.region_id == service_requests.c.region_id, region_managers.c.user_id == ACTOR
@@ -226,8 +227,7 @@ def _of_regions(conditions: Mapping[str, ColumnElement[bool]], everywhere: bool)
     if "region_id" in conditions:
         page = page.where(place == bindparam("region_id", type_=Uuid))
     ids = page.order_by(found.c.id.desc()).limit(bindparam("rows")).subquery("page")
-    everything = _seen(true(), true(), false())
-    return everything.join(ids, ids.c.id == service_requests.c.id).order_by(ids.c.id.desc())
+    return _everything.join(ids, ids.c.id == service_requests.c.id).order_by(ids.c.id.desc())
 
 
 async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) -> Page[ServiceRequest]:
@@ -250,14 +250,14 @@ async def everybodys(session: ReadSession, actor: Actor, wanted: AllRequests) ->
     return page_of(rows, wanted.limit, _request)
 
 
-def _open_near() -> Select[Any]:
-    """A page of the newest leads of each service that the provider offers, and of these the newest.
+def _newest_of_a_service() -> LateralFromClause:
+    """The newest open leads of one service that the provider offers.
 
     In the index the leads of a service within a box lie in the order of time, so a page is read and no more, but for
     the corners of the box and for what the provider posted or bought.
     """
     request = service_requests.c
-    happened = event(request.latitude, request.longitude, born_minutes(request.id))
+    happened = point_in_time(request.latitude, request.longitude, born_minutes(request.id))
     rank = latest_first(happened).label("rank")
     bought = (
         select(lead_purchases.c.id)
@@ -269,7 +269,7 @@ def _open_near() -> Select[Any]:
         .correlate_except(lead_purchases)
         .scalar_subquery()
     )
-    of_a_service = select(request.id, rank).where(
+    query = select(request.id, rank).where(
         request.for_sale,
         request.service_id == provider_services.c.service_id,
         contains(until(providers.c.coverage, born_minutes(_before)), happened),
@@ -277,7 +277,12 @@ def _open_near() -> Select[Any]:
         access.reaches(request),
         bought.is_(None),
     )
-    lead = newest(of_a_service.correlate(providers, provider_services), request.id, rank=rank).lateral("lead")
+    return newest(query.correlate(providers, provider_services), request.id, rank=rank).lateral("lead")
+
+
+def _open_near() -> Select[Any]:
+    """A page of the newest leads of each service that the provider offers, and of these the newest."""
+    request, lead = service_requests.c, _newest_of_a_service()
     near = (
         select(lead.c.id, providers.c.latitude, providers.c.longitude)
         .select_from(providers)
