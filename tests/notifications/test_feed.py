@@ -16,11 +16,12 @@ FEED = "/api/v1/notifications"
 
 
 async def tell(platform: Platform, *people: Person, words: str = "again") -> None:
+    await asyncio.sleep(0.002)  # the feed is in order to the millisecond, and what comes with an account is in it
     async with platform.database.write() as session:
         event = SentBack(service_request_id=people[0].id, reason=words, status="IN_PROGRESS")
         to = [person.id for person in people]
         await emit(session, event, subject_type="service_request", subject_id=people[0].id, to=to)
-    await asyncio.sleep(0.002)  # the feed is in order to the millisecond
+    await asyncio.sleep(0.002)
 
 
 async def feed(person: Person, **params: Any) -> dict[str, Any]:
