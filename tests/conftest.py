@@ -14,6 +14,7 @@ from unittest.mock import patch
 import httpx
 import pytest
 import uvicorn
+import uvloop
 from sqlalchemy import text
 
 from app.core.config import Settings, settings
@@ -51,6 +52,15 @@ GENEROUS = {
     "LOCALBAZAAR_DATABASE_POOL_SIZE": "10",
 }
 """Limits are tested where they are the subject; elsewhere they would make tests depend on each other."""
+
+
+def pytest_configure() -> None:
+    """The loop is the one that serves the product.
+
+    By the policy, for the fixtures of what is no coroutine need it too: by pytest-asyncio's own hook all that belongs
+    to the session would be made once for coroutines and once more for the others.
+    """
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 @pytest.fixture(scope="session")
@@ -95,8 +105,6 @@ async def platform(configured: Settings) -> AsyncIterator[Platform]:
 async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
     """The application on this port of the loopback, or on a free one, in this event loop; its address."""
     listening = socket.create_server(("127.0.0.1", port), backlog=1024)
-    # uvloop does it by itself; without, the second part of an answer waits 40 ms until the first is confirmed.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app, ws="websockets-sansio", log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=60
     )
