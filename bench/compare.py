@@ -20,7 +20,7 @@ SHARE: Final = 0.5
 """Of the product's own rate, that falls due where latency is looked at: full load only tells how long a queue is."""
 _ROUNDS: Final = 6
 _SECONDS: Final = 1.2
-_PACED_ROUNDS: Final = 3
+_PACED_ROUNDS: Final = 5
 _WARM_PER_CONNECTION: Final = 12
 _FRESH_AT_FIRST: Final = 500
 _FRESH_AT_MOST: Final = 12_000
@@ -39,8 +39,8 @@ class Measured:
     latencies: list[float] = field(default_factory=list)
     alone: Sequence[float] = ()
     """Latencies with one connection."""
-    paced: list[float] = field(default_factory=list)
-    """Latencies with as many connections, of requests that fall due at `SHARE` of the product's rate."""
+    paced: list[Sequence[float]] = field(default_factory=list)
+    """Latencies with as many connections, of requests that fall due at `SHARE` of the product's rate; by rounds."""
     crowded: Outcome | None = None
     """With `CROWD` connections; None where that was not measured."""
     failures: dict[str, int] = field(default_factory=dict)
@@ -64,6 +64,10 @@ class Measured:
 
     def percentile(self, percent: float) -> float:
         return percentile(self.latencies, percent)
+
+    def paced_percentile(self, percent: float) -> float:
+        """The median of the rounds': one stall of the machine is a hundredth of a round, and of all of them, too."""
+        return median(percentile(each, percent) for each in self.paced)
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ class Contest:
         """The same number a second from both: what is compared is how long they take for the same work."""
         per_second = self._measured[Side.PRODUCT].rate * SHARE
         outcome = self._run(side, await self._requests(side), CONNECTIONS, per_second)
-        self._measured[side].paced.extend(outcome.latencies)
+        self._measured[side].paced.append(outcome.latencies)
         self._measured[side].fail(outcome)
 
     def _run(self, side: Side, requests: list[bytes], connections: int, per_second: float | None = None) -> Outcome:

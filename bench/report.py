@@ -161,8 +161,11 @@ def _show_latencies(found: Sequence[Comparison], console: Console) -> None:
             table.add_column(heading, justify="right")
     for comparison in found:
         ours, theirs = comparison.product, comparison.limit
-        pairs = ((ours.alone, theirs.alone), (ours.paced, theirs.paced), (ours.latencies, theirs.latencies))
-        figures = [[percentile(own, 50), percentile(own, 99), percentile(limit, 99)] for own, limit in pairs]
+        figures = [
+            (percentile(ours.alone, 50), percentile(ours.alone, 99), percentile(theirs.alone, 99)),
+            (ours.paced_percentile(50), ours.paced_percentile(99), theirs.paced_percentile(99)),
+            (ours.percentile(50), ours.percentile(99), theirs.percentile(99)),
+        ]
         table.add_row(comparison.flow, *(_ms(figure) for load in figures for figure in load))
     console.print(table)
 
@@ -355,8 +358,9 @@ def _side(side: Measured) -> dict[str, Any]:
         "rounds": [round(rate) for rate in side.rates],
         "p50_ms": _rounded(side.percentile(50) * 1000),
         "p99_ms": _rounded(side.percentile(99) * 1000),
-        "at_share_p50_ms": _rounded(percentile(side.paced, 50) * 1000),
-        "at_share_p99_ms": _rounded(percentile(side.paced, 99) * 1000),
+        "at_share_p50_ms": _rounded(side.paced_percentile(50) * 1000),
+        "at_share_p99_ms": _rounded(side.paced_percentile(99) * 1000),
+        "at_share_p99_ms_rounds": [_rounded(percentile(each, 99) * 1000) for each in side.paced],
         "one_connection_p50_ms": _rounded(percentile(side.alone, 50) * 1000),
         "one_connection_p99_ms": _rounded(percentile(side.alone, 99) * 1000),
         "crowd_per_second": side.crowded and round(side.crowded.rate),
