@@ -52,29 +52,25 @@ class _Member:
         self._port, self._token, self._note = port, token, note
         self._last: str | None = None
         self._latest = b""
-        self._is_ready, self._is_current = asyncio.Event(), asyncio.Event()
+        self._is_current = asyncio.Event()
         self._socket: Socket
 
     async def open(self) -> None:
         """Return once every later event will come; after a line that was lost, once what it missed is on its way."""
-        self._is_ready.clear()
         self._is_current.clear()
         self._last = from_json(self._latest)["id"] if self._latest else None
         self._socket = await connect(self._port, self._token, self._take)
-        # The server's first word may be here before the line is known as the one to answer on.
-        await self._is_ready.wait()
-        if self._last is not None:
-            self._socket.send(b'{"op":"resume","after":"%s"}' % self._last.encode())
         await self._is_current.wait()
 
-    def _take(self, text: bytes) -> None:
+    def _take(self, line: Socket, text: bytes) -> None:
         if self._is_current.is_set():
             self._latest = text
             self._note(Delivery(time.time(), text))
         elif text == b'{"type":"ready"}':
-            self._is_ready.set()
             if self._last is None:
                 self._is_current.set()
+            else:
+                line.send(b'{"op":"resume","after":"%s"}' % self._last.encode())
         elif text.startswith(b'{"type":"resumed"'):
             self._is_current.set()
 

@@ -11,11 +11,12 @@ _NO_MASK: Final = b"\0\0\0\0"
 """Clients have to mask what they send; with zeros, it stays as it is."""
 ABNORMAL: Final = 1006
 
-Take = Callable[[bytes], None]
+Take = Callable[["Socket", bytes], None]
 
 
 class Socket(asyncio.Protocol):
-    """One socket: `take` is called with each text that arrives. It answers pings; it takes no fragments and no binary.
+    """One socket: `take` is called with it and with each text that arrives, the first perhaps before `connect` has
+    answered. It answers pings; it takes no fragments and no binary.
 
     `closed` is done with the closing code when the line has ended, `ABNORMAL` where none came.
     """
@@ -62,7 +63,7 @@ class Socket(asyncio.Protocol):
             if end < start + length:
                 break
             if data[at] == _TEXT:
-                self._take(data[start : start + length])
+                self._take(self, data[start : start + length])
             else:
                 self._obey(data[at], data[start : start + length])
             at = start + length

@@ -65,7 +65,7 @@ class FaithfulClient:
             pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures)
             await asyncio.sleep(random.uniform(0, pause))
 
-    def _take(self, text: bytes) -> None:
+    def _take(self, line: Socket, text: bytes) -> None:
         frame: Event = from_json(text)
         if "event" in frame:
             if self.is_current:
@@ -73,8 +73,8 @@ class FaithfulClient:
         elif frame["type"] == "ready":
             if self._last is None:
                 self.is_current = True
-            elif self._socket is not None:
-                self._socket.send(b'{"op":"resume","after":"%s"}' % self._last.encode())
+            else:
+                line.send(b'{"op":"resume","after":"%s"}' % self._last.encode())
         elif frame["type"] == "resumed":
             self.is_current = True
         else:
