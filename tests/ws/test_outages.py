@@ -74,14 +74,17 @@ async def test_while_the_database_is_away_sockets_stay_open_and_then_hear_what_t
     person = await world.person()
     async with served(configured, hub_sweep_seconds=0.2) as app:
         socket = await app.open(person)
+        was_tried = asyncio.Event()
 
         async def away() -> None:
+            was_tried.set()
             raise OSError("away")
 
-        # Given a server that cannot reach the database
+        # Given a server that cannot reach the database, whose last look into it has ended
         with monkeypatch.context() as patched:
             for database in (app.app.state.platform.database, app.app.state.platform.watching):
                 patched.setattr(database, "acquire", away)
+            await asyncio.wait_for(was_tried.wait(), 5)
             # When another one, which can, commits events, for longer than some sweeps
             for number in range(5):
                 await tell(platform.database, person, words=str(number))
