@@ -62,6 +62,25 @@ def _rounded(degrees: ColumnElement[Any]) -> ColumnElement[Any]:
     return cast(func.round(cast(degrees, Numeric), _DECIMALS), Float)
 
 
+_UNMASKED: Final = (
+    service_requests.c.id,
+    service_requests.c.status,
+    service_requests.c.service_id,
+    services.c.slug.label("service"),
+    service_requests.c.description,
+    service_requests.c.answers,
+    service_requests.c.photo_ids,
+    service_requests.c.budget_minor,
+    service_requests.c.currency,
+    service_requests.c.preferred_at,
+    service_requests.c.fee_minor,
+    service_requests.c.lead_cap,
+    service_requests.c.buyers_count,
+    service_requests.c.created_at,
+)
+"""What everybody sees who may know of the request: nothing that tells who or where exactly."""
+
+
 def _seen(
     unlocked: ColumnElement[bool], sees_proof: ColumnElement[bool], purchased: ColumnElement[bool]
 ) -> Select[Any]:
@@ -77,14 +96,8 @@ def _seen(
     ]
     return (
         select(
-            request.id,
-            request.status,
-            request.service_id,
-            services.c.slug.label("service"),
+            *_UNMASKED,
             request.region_id,
-            request.description,
-            request.answers,
-            request.photo_ids,
             place[0].label("latitude"),
             place[1].label("longitude"),
             unlocked.label("position_is_exact"),
@@ -93,12 +106,6 @@ def _seen(
             users.c.name.label("customer_name"),
             users.c.phone.label("customer_phone"),
             users.c.email.label("customer_email"),
-            request.budget_minor,
-            request.currency,
-            request.preferred_at,
-            request.fee_minor,
-            request.lead_cap,
-            request.buyers_count,
             purchased.label("purchased"),
             request.completed_by,
             shown(request.proof_id, sees_proof).label("proof_id"),
@@ -106,7 +113,6 @@ def _seen(
             request.assigned_provider_id,
             request.send_back_reason,
             request.cancel_reason,
-            request.created_at,
             request.updated_at,
         )
         .join(services, services.c.id == request.service_id)
@@ -296,24 +302,11 @@ def _open_near() -> Select[Any]:
     latitude, longitude = _rounded(request.latitude), _rounded(request.longitude)
     return (
         select(
-            request.id,
-            request.status,
-            request.service_id,
-            services.c.slug.label("service"),
-            request.description,
-            request.answers,
-            request.photo_ids,
+            *_UNMASKED,
             latitude.label("latitude"),
             longitude.label("longitude"),
             # From the rounded position: the exact distance from a few places of one's choice would tell the exact one.
             distance_metres(near.c.latitude, near.c.longitude, latitude, longitude).label("distance_metres"),
-            request.budget_minor,
-            request.currency,
-            request.preferred_at,
-            request.fee_minor,
-            request.lead_cap,
-            request.buyers_count,
-            request.created_at,
         )
         .select_from(near)
         .join(service_requests, request.id == near.c.id)
