@@ -1,4 +1,4 @@
-"""Runs the measurement on servers and data of its own: all of it, in some eight minutes, or the part that is named.
+"""Runs the measurement on servers and data of its own: all of it, in some ten minutes, or the part that is named.
 
 `alone`, `ledger`, `sockets`, `workers`, `growth`: that part, into what was found before. `plot`: the picture and the
 table.
@@ -7,7 +7,8 @@ table.
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -28,59 +29,58 @@ from bench.sockets import Sockets, measure_sockets
 from bench.stage import prepared_servers, set_stage
 from bench.work import Market
 from bench.workers import Workers, measure_workers
-from bench.world import make_world
+from bench.world import World, make_world
 
 _ROWS: Final = 5_000_000
 _ROWS_OF_THE_WHOLE: Final = 200_000
 """Rows to which the database grows within the whole measurement, and with `growth` alone."""
 
 
-async def _measure(console: Console, database: EmbeddedServers, cores: Cores, load_before: float) -> Found:
+@asynccontextmanager
+async def _inhabited() -> AsyncIterator[World]:
     world = await make_world(settings())
-    market = Market(world)
-    console.print("The world is made.")
-    with set_stage(database, cores) as stage:
-        idle = stage.product.resident_mb
-        comparisons = []
-        for flow in FLOWS:
-            console.print(f"{flow.name} …")
-            comparisons.append(await Contest(stage, world, market, flow).hold())
-        loaded = stage.product.resident_mb
-        console.print("every other path …")
-        alone = await measure_alone(stage, world, market)
-    console.print("two workers …")
-    workers = await measure_workers(database, world, market)
-    console.print("sockets …")
-    sockets = await measure_sockets(database, world, cores)
-    postgres: str = await world.connection.fetchval("SHOW server_version")
-    await world.connection.close()
+    try:
+        yield world
+    finally:
+        await world.connection.close()
+
+
+async def _measure(console: Console, database: EmbeddedServers, cores: Cores, load_before: float) -> Found:
+    async with _inhabited() as world:
+        market = Market(world)
+        console.print("The world is made.")
+        with set_stage(database, cores) as stage:
+            idle = stage.product.resident_mb
+            comparisons = []
+            for flow in FLOWS:
+                console.print(f"{flow.name} …")
+                comparisons.append(await Contest(stage, world, market, flow).hold())
+            loaded = stage.product.resident_mb
+            console.print("every path, alone …")
+            alone = await measure_alone(stage, world, market)
+        console.print("two workers …")
+        workers = await measure_workers(database, world, market)
+        console.print("sockets …")
+        sockets = await measure_sockets(database, world, cores)
+        postgres: str = await world.connection.fetchval("SHOW server_version")
     server = Server(stage.product.start_seconds, idle, loaded)
     return Found(os.cpu_count() or 1, load_before, postgres, server, comparisons, alone, workers, sockets)
 
 
 async def _measure_alone(database: EmbeddedServers, cores: Cores) -> list[Alone]:
-    world = await make_world(settings())
-    try:
+    async with _inhabited() as world:
         with set_stage(database, cores) as stage:
             return await measure_alone(stage, world, Market(world))
-    finally:
-        await world.connection.close()
 
 
 async def _measure_sockets(database: EmbeddedServers, cores: Cores) -> Sockets:
-    world = await make_world(settings())
-    try:
+    async with _inhabited() as world:
         return await measure_sockets(database, world, cores)
-    finally:
-        await world.connection.close()
 
 
 async def _measure_workers(database: EmbeddedServers) -> list[Workers]:
-    world = await make_world(settings())
-    try:
+    async with _inhabited() as world:
         return await measure_workers(database, world, Market(world))
-    finally:
-        await world.connection.close()
 
 
 def _grow(cores: Cores, rows: int) -> Growth:

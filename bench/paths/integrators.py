@@ -38,9 +38,8 @@ class _Endpoint(NamedTuple):
 async def questions(town: Town) -> Sequence[Question]:
     world = town.world
     some = in_turn(world.crowd, COUNT)
-    await town.appoint([town.admin], "admin")
     own = await _key(town, world.crowd[0].id, Scope.EVENTS_READ)
-    every = await _key(town, town.admin.id, Scope.EVENTS_READ_ALL)
+    every = await _key(town, (await town.admin()).id, Scope.EVENTS_READ_ALL)
     rows = await town.fetch(_ENDPOINTS, [each.id for each in world.providers], _DELIVERED)
     endpoints = [_Endpoint(**row) for row in rows][:COUNT]
     owner, user = person(world, "owner_id"), person(world, "user_id")

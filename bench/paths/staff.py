@@ -7,8 +7,7 @@ from bench.paths.town import Town, in_turn
 
 
 async def questions(town: Town) -> Sequence[Question]:
-    await town.appoint([town.admin], "admin")
-    admins = in_turn([town.admin], COUNT)
+    admins = in_turn([await town.admin()], COUNT)
     admin = person(town.world, "user_id", "admin")
     queues = {
         "work orders": "admin/work-orders",

@@ -34,9 +34,11 @@ class Town:
         """Give them a role, as whoever reviewed their application would have."""
         await self.world.connection.execute(_ROLE, [person.id for person in people], role)
 
-    @property
-    def admin(self) -> Person:
-        return self.world.crowd[-1]
+    async def admin(self) -> Person:
+        """Somebody who has become one."""
+        person = self.world.crowd[-1]
+        await self.appoint([person], "admin")
+        return person
 
 
 def in_turn(people: Sequence[Person], count: int) -> list[Somebody]:
