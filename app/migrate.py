@@ -9,7 +9,7 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 
 from app.core.config import Settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.kernel.health import MIGRATIONS
 
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import TypedDict
 
 from app.core.config import settings
-from app.core.database import Statement, connect
+from app.core.connections import connect
+from app.core.database import Statement
 
 
 class Pool:

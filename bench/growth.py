@@ -16,7 +16,8 @@ from sqlalchemy.engine import make_url
 
 from app.core.actor import Actor
 from app.core.config import Settings, settings
-from app.core.database import ReadSession, connect
+from app.core.connections import connect
+from app.core.database import ReadSession
 from app.core.embedded import EmbeddedServers
 from app.kernel import ledger
 from app.kernel.ledger import AccountKind

@@ -21,7 +21,7 @@ import uvloop
 from sqlalchemy.engine import make_url
 
 from app.core.config import settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.core.embedded import EmbeddedServers
 from app.core.system_account import postgres_binaries
 from app.kernel import ledger

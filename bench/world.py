@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.core.actor import Actor
 from app.core.config import Settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.kernel.platform import Platform, open_platform
 from app.models.users import Role
 from app.schemas.base import Position

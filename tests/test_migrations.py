@@ -11,7 +11,8 @@ from sqlalchemy import column, select, table
 from sqlalchemy.engine import make_url
 
 from app.core.config import Settings, settings
-from app.core.database import Statement, connect
+from app.core.connections import connect
+from app.core.database import Statement
 from app.kernel.health import older_migrations
 from app.kernel.platform import open_platform
 from app.migrate import alembic_config, migrate

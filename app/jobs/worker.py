@@ -10,7 +10,7 @@ import structlog
 
 from app import adapters, services
 from app.core.config import Settings, settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.core.errors import Problem
 from app.core.logging import configure_logging
 from app.core.tasks import end, run_together

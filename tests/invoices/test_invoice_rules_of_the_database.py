@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from app.core.config import Settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.schemas.invoices import Invoice
 from app.services.invoices import rendering
 from tests.invoices.steps import issue, sale, seller

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from app.adapters import documents
 from app.core.actor import Actor
 from app.core.config import Settings
-from app.core.database import Statement, connect
+from app.core.connections import connect
+from app.core.database import Statement
 from app.jobs import relay
 from app.kernel.platform import Platform, open_platform
 from app.models.users import Role

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import Column, MetaData, Table, Text, Uuid, bindparam, insert, update
 
 from app.core.config import Settings
-from app.core.database import Session, Statement, connect
+from app.core.connections import connect
+from app.core.database import Session, Statement
 from app.kernel import escrow, subjects
 
 NAME = "test_job"

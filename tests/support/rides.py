@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Column, MetaData, Select, Table, Text, Uuid, func, select
 
 from app.core.config import Settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.kernel import subjects
 from app.kernel.transitions import Columns
 from tests.support.world import Person, World

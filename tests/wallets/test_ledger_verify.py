@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app import cli
 from app.core.config import Settings, settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.kernel import escrow, ledger
 from app.kernel.ledger import AccountKind
 from app.kernel.platform import open_platform

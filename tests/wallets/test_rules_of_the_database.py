@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from app.core.config import Settings
-from app.core.database import connect
+from app.core.connections import connect
 from app.kernel import escrow, ledger
 from app.kernel.ledger import AccountKind
 from tests.support.world import World
