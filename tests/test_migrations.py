@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import column, select, table
+from sqlalchemy import column, select, table, text
 from sqlalchemy.engine import make_url
 
 from app.core.config import Settings, settings
@@ -72,3 +72,32 @@ def test_a_server_knows_every_migration_before_the_newest() -> None:
     scripts = ScriptDirectory.from_config(alembic_config())
     revisions = {script.revision for script in scripts.walk_revisions()}
     assert found == revisions - {scripts.get_current_head()} | {None}
+
+
+_OWNER = "00000000-0000-7000-8000-000000000001"
+_TALLIED = Statement(text("SELECT side, measure, sum(number)::bigint AS number FROM work_order_tallies GROUP BY 1, 2"))
+_TALLIED_BEFORE = f"""
+INSERT INTO work_order_tallies (side, owner_id, measure, number, total)
+VALUES ('advertiser', '{_OWNER}', 'rated', 1, 5), ('advertiser', '{_OWNER}', 'rated', 2, 8)
+"""
+_CHANGED_AFTER = f"""
+INSERT INTO work_order_tally_changes (advertiser_id, measures, numbers, totals)
+VALUES ('{_OWNER}', '{{rated}}', '{{1}}', '{{3}}')
+"""
+
+
+def test_tallies_survive_the_way_to_one_row_of_changes_and_back(empty: Settings) -> None:
+    async def tallied(change: str) -> dict[tuple[str, str], int]:
+        async with open_platform(empty) as platform, platform.database.write() as session:
+            await session.execute(Statement(text(change)))
+            return {(row["side"], row["measure"]): row["number"] for row in await session.all(_TALLIED)}
+
+    # Given a tally of several rows, as it was kept before
+    command.upgrade(alembic_config(), "0020")
+    assert asyncio.run(tallied(_TALLIED_BEFORE)) == {("advertiser", "rated"): 3}
+    # When the schema goes one step on, where something changes, and back
+    command.upgrade(alembic_config(), "0021")
+    assert asyncio.run(tallied(_CHANGED_AFTER)) == {("advertiser", "rated"): 3}
+    command.downgrade(alembic_config(), "0020")
+    # Then nothing is lost, and what changed counts for the platform too
+    assert asyncio.run(tallied("SELECT 1")) == {("advertiser", "rated"): 4, ("platform", "rated"): 1}

@@ -4,8 +4,8 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -144,25 +144,30 @@ class Side(StrEnum):
     BOOSTER = "booster"
 
 
-# What the statistics are made of; docs/adr/0013 says why. A tally is the sum of its rows: the triggers
-# `tallied_made` and `tallied_changed` only ever add some, and a job merges them.
+# What the statistics are made of: a tally, and what has changed since; docs/adr/0013 says why. The triggers
+# `tallied_made` and `tallied_changed` add one row of changes for each order that a statement touches, which counts for
+# the platform, the advertiser and the booster; a job adds them up.
 work_order_tallies = Table(
     "work_order_tallies",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    text("side"),
-    Column("owner_id", Uuid, nullable=False),  # the nil UUID for the platform
-    text("measure"),
+    Column("side", Text, primary_key=True),
+    Column("owner_id", Uuid, primary_key=True),  # the nil UUID for the platform
+    Column("measure", Text, primary_key=True),
     Column("number", BigInteger, nullable=False),
     Column("total", Numeric, nullable=False),
-    Column("is_merged", Boolean, nullable=False, server_default="false"),
     one_of("side", Side),
-    Index(
-        "work_order_tallies_owner_index",
-        "side",
-        "owner_id",
-        "measure",
-        postgresql_include=["number", "total"],
-    ),
-    Index("work_order_tallies_fresh_index", "id", postgresql_where=sql("NOT is_merged")),
+)
+
+# Three arrays side by side: a measure, how many more, and what is to be added to its total.
+work_order_tally_changes = Table(
+    "work_order_tally_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("advertiser_id", Uuid, nullable=False),
+    Column("booster_id", Uuid),
+    Column("measures", ARRAY(Text), nullable=False),
+    Column("numbers", ARRAY(BigInteger), nullable=False),
+    Column("totals", ARRAY(Numeric), nullable=False),
+    Index("work_order_tally_changes_advertiser_id_index", "advertiser_id"),
+    Index("work_order_tally_changes_booster_id_index", "booster_id", postgresql_where=sql("booster_id IS NOT NULL")),
 )

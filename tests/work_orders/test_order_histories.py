@@ -26,8 +26,14 @@ Counts = Mapping[str, tuple[int, Any]]
 
 _TALLIES = Statement(
     text("""
-SELECT measure, sum(number)::bigint AS number, sum(total) AS total FROM work_order_tallies
-WHERE side = cast(:side AS text) AND owner_id = cast(:owner AS uuid)
+WITH whose AS (SELECT cast(:side AS text) AS wanted, cast(:owner AS uuid) AS whoever), lines AS (
+    SELECT measure, number, total FROM work_order_tallies, whose WHERE side = wanted AND owner_id = whoever
+    UNION ALL
+    SELECT line.* FROM work_order_tally_changes, whose, unnest(measures, numbers, totals) AS line
+    WHERE CASE wanted WHEN 'advertiser' THEN advertiser_id = whoever WHEN 'booster' THEN booster_id = whoever
+                      ELSE true END
+)
+SELECT measure, sum(number)::bigint AS number, sum(total) AS total FROM lines
 GROUP BY measure HAVING sum(number) <> 0 OR sum(total) <> 0
 """)
 )

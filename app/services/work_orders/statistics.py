@@ -1,57 +1,116 @@
 """Statistics of work orders (work-orders.md), read from tallies that triggers keep: see docs/adr/0013.
 
-A tally is the sum of its rows. Transitions only add rows, so they never wait for each other; `merge` makes one of many.
+A tally is what was added up, and what has changed since. Transitions only add changes, so they never wait for each
+other; `merge` adds them up.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Numeric, Text, Uuid, bindparam, cast, delete, func, insert, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Numeric,
+    TableValuedAlias,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import insert
 
 from app.core.actor import Actor
 from app.core.database import ReadSession, Session, Statement
 from app.core.money import PLATFORM
-from app.models.work_orders import RejectionCategory, Side, WorkOrderStatus, work_order_tallies
+from app.core.sql import constant
+from app.models.work_orders import (
+    RejectionCategory,
+    Side,
+    WorkOrderStatus,
+    work_order_tallies,
+    work_order_tally_changes,
+)
 from app.schemas.work_orders import AdminStatistics, AdvertiserStatistics, BoosterStatistics, Earning
 
-_tallies = work_order_tallies.c
-_READ = Statement(
-    select(
-        _tallies.measure,
-        cast(func.sum(_tallies.number), BigInteger).label("number"),
-        cast(func.round(func.sum(_tallies.total)), BigInteger).label("total"),
+_tallies, _changes = work_order_tallies, work_order_tally_changes
+
+
+def _lines(changes: FromClause) -> TableValuedAlias:
+    """What each of these changes adds: a measure, a number and a total a row."""
+    columns = column("measure", Text), column("number", BigInteger), column("total", Numeric)
+    arrays = changes.c.measures, changes.c.numbers, changes.c.totals
+    return func.unnest(*arrays).table_valued(*columns).render_derived(name="line")
+
+
+def _owners(changes: FromClause) -> Mapping[Side, ColumnElement[UUID]]:
+    """Whose tallies they change; null where an order has no booster yet."""
+    platform = literal_column(f"'{PLATFORM}'::uuid", Uuid)
+    return {Side.PLATFORM: platform, Side.ADVERTISER: changes.c.advertiser_id, Side.BOOSTER: changes.c.booster_id}
+
+
+def _read(side: Side) -> Statement:
+    owner_id, lines = bindparam("owner_id", type_=Uuid), _lines(_changes)
+    merged = select(_tallies.c.measure, _tallies.c.number, _tallies.c.total).where(
+        _tallies.c.side == constant(side), _tallies.c.owner_id == owner_id
     )
-    .where(_tallies.side == bindparam("side", type_=Text), _tallies.owner_id == bindparam("owner_id", type_=Uuid))
-    .group_by(_tallies.measure)
-)
+    fresh = select(lines).select_from(_changes.join(lines, true())).where(_owners(_changes)[side] == owner_id)
+    rows = union_all(merged, fresh).subquery("rows")
+    return Statement(
+        select(
+            rows.c.measure,
+            cast(func.sum(rows.c.number), BigInteger).label("number"),
+            cast(func.round(func.sum(rows.c.total)), BigInteger).label("total"),
+        ).group_by(rows.c.measure)
+    )
+
+
+_READ: Final = {side: _read(side) for side in Side}
 
 _BATCH: Final = 5000
-_fresh = (
-    select(_tallies.side, _tallies.owner_id, _tallies.measure)
-    .where(~_tallies.is_merged)
-    .order_by(_tallies.id)
-    .limit(literal_column(str(_BATCH)))
-    .subquery("fresh")
-)
-_keys = select(_fresh).distinct().cte("keys")
-_gone = (
-    delete(work_order_tallies)
-    .where(_tallies.side == _keys.c.side, _tallies.owner_id == _keys.c.owner_id, _tallies.measure == _keys.c.measure)
-    .returning(_tallies.side, _tallies.owner_id, _tallies.measure, _tallies.number, _tallies.total)
-    .cte("gone")
-)
-_group = (_gone.c.side, _gone.c.owner_id, _gone.c.measure)
-_MERGE = Statement(
-    insert(work_order_tallies).from_select(
-        ["side", "owner_id", "measure", "number", "total", "is_merged"],
-        select(
-            *_group,
-            cast(func.sum(_gone.c.number), BigInteger),
-            cast(func.sum(_gone.c.total), Numeric),
-            literal_column("true"),
-        ).group_by(*_group),
+
+
+def _merge() -> Statement:
+    oldest = select(_changes.c.id).order_by(_changes.c.id).limit(literal_column(str(_BATCH)))
+    # Two that merge at once take different ones.
+    batch = oldest.with_for_update(skip_locked=True).cte("batch")
+    gone = delete(_changes).where(_changes.c.id == batch.c.id).returning(*_changes.c).cte("gone")
+    lines = _lines(gone)
+    of_all = union_all(
+        *(
+            select(constant(side).label("side"), owner_id.label("owner_id"), lines)
+            .select_from(gone.join(lines, true()))
+            .where(owner_id.is_not(None))
+            for side, owner_id in _owners(gone).items()
+        )
+    ).subquery("of_all")
+    tally: tuple[ColumnElement[Any], ...] = (of_all.c.side, of_all.c.owner_id, of_all.c.measure)
+    sums = cast(func.sum(of_all.c.number), BigInteger), cast(func.sum(of_all.c.total), Numeric)
+    added = insert(_tallies).from_select(
+        ["side", "owner_id", "measure", "number", "total"],
+        # In one order, so that two that merge at once wait for each other's tallies instead of deadlocking.
+        select(*tally, *sums).group_by(*tally).order_by(*tally),
     )
-)
+    return Statement(
+        added.on_conflict_do_update(
+            index_elements=[_tallies.c.side, _tallies.c.owner_id, _tallies.c.measure],
+            set_={
+                "number": _tallies.c.number + added.excluded.number,
+                "total": _tallies.c.total + added.excluded.total,
+            },
+        )
+    )
+
+
+_MERGE: Final = _merge()
 
 
 class Tally(NamedTuple):
@@ -87,7 +146,7 @@ class _Tallies(dict[str, Tally]):
 
 
 async def _tallies_of(session: ReadSession, side: Side, owner_id: UUID) -> _Tallies:
-    rows = await session.all(_READ, side=side.value, owner_id=owner_id)
+    rows = await session.all(_READ[side], owner_id=owner_id)
     return _Tallies({row["measure"]: Tally(row["number"], row["total"]) for row in rows})
 
 
@@ -140,9 +199,9 @@ async def of_platform(session: ReadSession) -> AdminStatistics:
 
 
 async def merge(session: Session) -> int:
-    """Make one row of the rows of each tally that has fresh ones; how many tallies that were, 0 if none had.
+    """Add up what has changed; how many tallies that moved, 0 if nothing was left to do.
 
-    One statement: a reader sees all of them or their sum. Of two at once the later deletes what the earlier left, and
-    counts only what it deleted itself.
+    One statement: a reader sees the changes or the sums that they became. Of two at once each takes other changes
+    (`SKIP LOCKED`), and the row lock on a tally makes them add to it one after the other.
     """
     return await session.execute(_MERGE)
