@@ -3,12 +3,13 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
+from select import select
 from typing import NamedTuple
 
 from app.core.processes import spawn
@@ -94,7 +95,7 @@ def _start(child: Child) -> subprocess.Popen[bytes]:
     return spawn(child.argv, on_parent_death=signal.SIGTERM, env={**os.environ, **child.env}, pass_fds=child.pass_fds)
 
 
-def _keep_running(keepers: Sequence[_Keeper], signals: SimpleQueue[int]) -> int:
+def _keep_running(keepers: Sequence[_Keeper], signals: socket.socket) -> int:
     while True:
         for keeper in keepers:
             if keeper.has_died():
@@ -109,7 +110,7 @@ def _keep_running(keepers: Sequence[_Keeper], signals: SimpleQueue[int]) -> int:
             return 0
 
 
-def _stop(keepers: Sequence[_Keeper], signals: SimpleQueue[int], grace_seconds: float) -> None:
+def _stop(keepers: Sequence[_Keeper], signals: socket.socket, grace_seconds: float) -> None:
     for keeper in keepers:
         keeper.process.terminate()
     deadline = time.monotonic() + grace_seconds
@@ -120,24 +121,30 @@ def _stop(keepers: Sequence[_Keeper], signals: SimpleQueue[int], grace_seconds: 
         keeper.process.wait()
 
 
-def _next_signal(signals: SimpleQueue[int], until: float | None) -> int | None:
+def _next_signal(signals: socket.socket, until: float | None) -> int | None:
     """The next signal that arrived, or `None` if none did `until` then."""
-    try:
-        return signals.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
-    except Empty:
-        return None
+    timeout = None if until is None else max(0.0, until - time.monotonic())
+    return signals.recv(1)[0] if select([signals], [], [], timeout)[0] else None
 
 
 @contextmanager
-def _signals() -> Iterator[SimpleQueue[int]]:
-    """A queue of the signals that matter here; `put` of this kind of queue is safe within a signal's handler."""
-    signals: SimpleQueue[int] = SimpleQueue()
+def _signals() -> Iterator[socket.socket]:
+    """The numbers of the signals that matter here, to be read one by one.
+
+    They are written the moment they arrive. A handler in Python comes later, when the interpreter looks: one that
+    arrived just before this thread began to wait would be noted only once another one had woken it.
+    """
     numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         numbers.remove(signal.SIGHUP)
-    previous = {number: signal.signal(number, lambda received, _frame: signals.put(received)) for number in numbers}
-    try:
-        yield signals
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    received, written = socket.socketpair()
+    with received, written:
+        written.setblocking(False)
+        previous = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        written_before = signal.set_wakeup_fd(written.fileno())
+        try:
+            yield received
+        finally:
+            signal.set_wakeup_fd(written_before)
+            for number, handler in previous.items():
+                signal.signal(number, handler)

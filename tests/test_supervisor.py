@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -229,3 +230,39 @@ def test_handlers_are_given_back_and_children_stopped_if_one_cannot_start() -> N
     # then
     assert signal.getsignal(signal.SIGTERM) is before
     assert not any(is_running(pid) for pid, _ in lives())
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """This process has one core, so that its threads stop each other at every point."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@needs_linux
+@pytest.mark.usefixtures("one_core")
+def test_a_signal_that_comes_just_before_it_waits_for_one_is_not_missed() -> None:
+    # given
+    main, missed = threading.get_ident(), 0
+
+    def tell_to_stop(begun: threading.Event, ended: threading.Event) -> None:
+        nonlocal missed
+        begun.wait()
+        signal.pthread_kill(main, signal.SIGTERM)
+        while not ended.wait(1):
+            missed += 1
+            signal.pthread_kill(main, signal.SIGTERM)
+
+    for _ in range(2000):
+        begun, ended = threading.Event(), threading.Event()
+        teller = threading.Thread(target=tell_to_stop, args=(begun, ended))
+        teller.start()
+        # when
+        assert supervise([], ready=begun.set) == 0
+        ended.set()
+        teller.join()
+
+    # then
+    assert missed == 0
