@@ -4,9 +4,10 @@ from typing import Final
 
 from chaos.flows.base import Flow
 from chaos.flows.chats import Chats
+from chaos.flows.expiries import Expiries
 from chaos.flows.leads import Leads
 from chaos.flows.payments import TopUps
 from chaos.flows.payouts import Payouts
 from chaos.flows.work_orders import WorkOrders
 
-FLOWS: Final[tuple[type[Flow], ...]] = (Leads, WorkOrders, TopUps, Payouts, Chats)
+FLOWS: Final[tuple[type[Flow], ...]] = (Leads, Expiries, WorkOrders, TopUps, Payouts, Chats)
