@@ -128,6 +128,14 @@ def _row(name: str, flow: dict[str, Any]) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
+def _posting(posted: dict[str, Any]) -> str:
+    return (
+        f"The ledger takes {posted['entries_per_second']:,} entries/s from {posted['clients']} clients,"
+        f" {posted['ratio']:.2f} of TPC-B ({min(posted['ratios']):.2f}–{max(posted['ratios']):.2f}), p99"
+        f" {posted['p99_ms']:.1f} ms; of half as many the p99 is {posted['at_share_p99_ms']:.1f} ms."
+    )
+
+
 def tabulate(found: dict[str, Any]) -> None:
     """Write the table into the page, between its marks."""
     server = found["server"]
@@ -137,6 +145,7 @@ def tabulate(found: dict[str, Any]) -> None:
         "| --- " + "| ---: " * 8 + "|",
         *(_row(name, flow) for name, flow in found["endpoints"].items()),
         "",
+        *([_posting(posted), ""] if (posted := found.get("post_to_the_ledger")) else []),
         f"{found['date']}, {found['cores']} cores, load before {found['load_before']}, PostgreSQL"
         f" {found['versions']['postgres']}, Python {found['versions']['python']}. The server starts in"
         f" {server['start_seconds']:.1f} s and takes {server['idle_mb']:.0f} MB idle, {server['loaded_mb']:.0f} MB"

@@ -1,7 +1,8 @@
 """Posting to the ledger, beside PostgreSQL's own benchmark on the same server: `pgbench`, which does TPC-B.
 
 Clients pay from wallets of their own into one account of the platform, each payment in a transaction of its own,
-through the kernel, in one process. `python -m bench ledger` measures this alone.
+through the kernel, in one process: first as fast as they can, then at half of that rate, as requests are paced too.
+`python -m bench ledger` measures this alone.
 """
 
 import asyncio
@@ -10,10 +11,12 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
+from statistics import median
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -27,20 +30,24 @@ from app.core.system_account import postgres_binaries
 from app.kernel import ledger
 from app.kernel.ledger import Account, AccountKind
 from app.kernel.platform import Platform, open_platform
-from bench.compare import percentile
+from bench.compare import CONNECTIONS, SHARE, percentile
 from bench.processes import Cores, children, processor_seconds, used_since
 
 CLIENTS: Final = 64
 _ROUNDS: Final = 5
 _SECONDS: Final = 4
+_PACED_SECONDS: Final = 1.2
 _PGBENCH_SCALE: Final = 10
 _FUNDS_MINOR: Final = 1_000_000_00
 _DATABASE: Final = "pgbench"
+_FEES: Final = ledger.platform(AccountKind.FEES, "INR")
 
 
 class _Outcome(NamedTuple):
     rate: float
     latencies: list[float]
+    paced: list[float]
+    """Latencies of entries that fall due at `SHARE` of the rate, from when they fell due."""
     process_seconds: float
     database_seconds: float
 
@@ -53,6 +60,8 @@ class Posting:
     entries: list[float] = field(default_factory=list)
     tpcb: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
+    paced: list[list[float]] = field(default_factory=list)
+    """With `CONNECTIONS` at most at work, at `SHARE` of the rate; by rounds."""
     process_seconds: float = 0.0
     database_seconds: float = 0.0
 
@@ -62,6 +71,10 @@ class Posting:
 
     def percentile(self, percent: float) -> float:
         return percentile(self.latencies, percent)
+
+    def paced_percentile(self, percent: float) -> float:
+        """The median of the rounds', as of requests."""
+        return median(percentile(each, percent) for each in self.paced)
 
     def micros(self, seconds: float) -> float:
         """Microseconds of each entry."""
@@ -78,6 +91,7 @@ def measure_posting(database: EmbeddedServers, cores: Cores) -> Posting:
             if number:
                 found.entries.append(ours.rate)
                 found.latencies += ours.latencies
+                found.paced.append(ours.paced)
                 found.process_seconds += ours.process_seconds
                 found.database_seconds += ours.database_seconds
                 found.tpcb.append(theirs)
@@ -140,16 +154,41 @@ async def _post(postgres_pid: int) -> _Outcome:
         process, begun = time.process_time(), time.perf_counter()
         latencies = await asyncio.gather(*(_client(platform, each, begun + _SECONDS) for each in wallets))
         spent = time.perf_counter() - begun
+        costs = time.process_time() - process, used_since(database)
         every = [seconds for one in latencies for seconds in one]
-        return _Outcome(len(every) / spent, every, time.process_time() - process, used_since(database))
+        rate = len(every) / spent
+        return _Outcome(rate, every, await _pace(platform, wallets, rate * SHARE), *costs)
 
 
 async def _client(platform: Platform, source: Account, until: float) -> list[float]:
     """Pay to the platform until then; how long each payment took, in seconds."""
-    fees = ledger.platform(AccountKind.FEES, "INR")
     latencies = []
     while (begun := time.perf_counter()) < until:
-        async with platform.database.write_single() as session:
-            await ledger.transfer(session, "bench_fee", source, fees, 1, idempotency_key=f"bench:{uuid4()}")
+        await _pay(platform, source)
         latencies.append(time.perf_counter() - begun)
     return latencies
+
+
+async def _pace(platform: Platform, sources: Sequence[Account], per_second: float) -> list[float]:
+    """Payments that fall due evenly, of which `CONNECTIONS` are made at once; how long each took since it fell due."""
+    latencies: list[float] = []
+    free = asyncio.Semaphore(CONNECTIONS)
+
+    async def pay(due: float, source: Account) -> None:
+        async with free:
+            await _pay(platform, source)
+        latencies.append(time.perf_counter() - due)
+
+    begun = time.perf_counter()
+    async with asyncio.TaskGroup() as payments:
+        for number in range(int(per_second * _PACED_SECONDS)):
+            due = begun + number / per_second
+            if (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            payments.create_task(pay(due, sources[number % len(sources)]))
+    return latencies
+
+
+async def _pay(platform: Platform, source: Account) -> None:
+    async with platform.database.write_single() as session:
+        await ledger.transfer(session, "bench_fee", source, _FEES, 1, idempotency_key=f"bench:{uuid4()}")

@@ -171,10 +171,15 @@ def _show_latencies(found: Sequence[Comparison], console: Console) -> None:
 
 
 def show_posting(found: Posting, console: Console) -> None:
-    p50, p99 = (found.percentile(percent) * 1000 for percent in (50, 99))
+    p50, p99, paced_p50, paced_p99 = (
+        _ms(percentile_of(percent))
+        for percentile_of in (found.percentile, found.paced_percentile)
+        for percent in (50, 99)
+    )
     console.print(
         f"Post to the ledger: {median(found.entries):,.0f} entries/s from {CLIENTS} clients to one account of the"
-        f" platform, p50 {p50:.1f} ms, p99 {p99:.1f} ms; {found.micros(found.process_seconds):.0f} µs of the process"
+        f" platform, p50 {p50} ms, p99 {p99} ms; at {SHARE:.0%} of that rate over {CONNECTIONS} connections p50"
+        f" {paced_p50} ms, p99 {paced_p99} ms; {found.micros(found.process_seconds):.0f} µs of the process"
         f" and {found.micros(found.database_seconds):.0f} µs of the database each. TPC-B on the same server:"
         f" {median(found.tpcb):,.0f} transactions/s. Ratio [bold]{median(found.ratios):.2f}[/bold]"
         f" ({min(found.ratios):.2f}–{max(found.ratios):.2f}); fsync is {found.fsync}."
@@ -290,6 +295,9 @@ def posting(found: Posting) -> dict[str, Any]:
         "rounds": [round(rate) for rate in found.entries],
         "p50_ms": _rounded(found.percentile(50) * 1000),
         "p99_ms": _rounded(found.percentile(99) * 1000),
+        "at_share_p50_ms": _rounded(found.paced_percentile(50) * 1000),
+        "at_share_p99_ms": _rounded(found.paced_percentile(99) * 1000),
+        "at_share_p99_ms_rounds": [_rounded(percentile(each, 99) * 1000) for each in found.paced],
         "process_microseconds": round(found.micros(found.process_seconds)),
         "database_microseconds": round(found.micros(found.database_seconds)),
         "pgbench_tpcb_per_second": round(median(found.tpcb)),
