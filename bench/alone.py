@@ -6,6 +6,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from app.core.config import settings
+from app.jobs.queue import merge_tallies
+from app.kernel.platform import open_platform
 from bench.compare import percentile
 from bench.load import Job
 from bench.paths import NOUNS
@@ -40,6 +43,8 @@ async def measure_alone(stage: Stage, world: World, market: Market) -> list[Alon
     """Each path in turn, over one connection, once all has been made that any is about."""
     town = Town(world, market, stage.product.port)
     asked = [(noun, question) for noun, make in NOUNS.items() for question in await make(town)]
+    async with open_platform(settings()) as platform:
+        await merge_tallies(platform)  # as a worker does it every few seconds
     await world.settle()
     return [_measure(stage, noun, question) for noun, question in asked]
 

@@ -115,6 +115,7 @@ class Contest:
             requests = {side: await self._requests(side) for side in Side}
             for side in sorted(Side, reverse=bool(number % 2)):
                 self._measure(side, requests[side])
+        await self._world.tidy_up()
         for number in range(_PACED_ROUNDS):
             for side in sorted(Side, reverse=bool(number % 2)):
                 await self._pace(side)

@@ -175,9 +175,13 @@ class World:
         return [Made(**row) for row in rows]
 
     async def settle(self) -> None:
-        """Statistics for the planner, and nothing left to be written for what was made."""
-        await self.connection.execute("VACUUM ANALYZE")
+        """As `tidy_up`, and nothing left to be written for what was made."""
+        await self.tidy_up()
         await self.connection.execute("CHECKPOINT")
+
+    async def tidy_up(self) -> None:
+        """Statistics for the planner, and nothing for autovacuum to do after what was made in bulk."""
+        await self.connection.execute("VACUUM ANALYZE")
 
 
 async def make_world(settings: Settings, history: int = _HISTORY, own: int = _OWN) -> World:

@@ -140,10 +140,16 @@ def _schedule(queue: PgQueuer, platform: Platform) -> None:
     async def prune(_: Schedule) -> None:
         await prune_history(platform)
 
-    @queue.schedule("merge_tallies", "* * * * *")
-    async def merge_tallies(_: Schedule) -> None:
-        while await _merged(platform):
-            pass
+    # Every five seconds: whoever reads the platform's statistics adds up what has changed since, a step at a time.
+    @queue.schedule("merge_tallies", "* * * * * */5")
+    async def merge(_: Schedule) -> None:
+        await merge_tallies(platform)
+
+
+async def merge_tallies(platform: Platform) -> None:
+    """Add up all that has changed in the statistics of work orders, a batch in a transaction."""
+    while await _merged(platform):
+        pass
 
 
 async def _merged(platform: Platform) -> int:

@@ -14,6 +14,7 @@ from app.models.users import Role
 from app.models.work_orders import WorkOrderStatus as Status
 from app.services.work_orders import statistics
 from tests.support.world import Person, World
+from tests.users.steps import eventually
 from tests.work_orders import steps
 from tests.work_orders.conftest import Cast
 from tests.work_orders.steps import PATH, PRICE, do
@@ -144,6 +145,19 @@ async def test_merging_while_orders_are_made_loses_and_doubles_nothing(cast: Cas
     assert (await of(cast.admin, "platform"))["orders"]["PENDING"] == before + 30
     async with world.platform.database.read() as session:
         assert await session.scalar(_CHANGES) == 0
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_worker_adds_up_what_has_changed_within_seconds(cast: Cast, world: World) -> None:
+    before = (await of(cast.admin, "platform"))["orders"]["PENDING"]
+    await steps.buy(cast.buyer, cast.service)
+
+    async def nothing_is_left() -> bool:
+        async with world.platform.database.read() as session:
+            return not await session.scalar(_CHANGES)
+
+    await eventually(nothing_is_left)
+    assert (await of(cast.admin, "platform"))["orders"]["PENDING"] == before + 1
 
 
 # Of one advertiser and one booster: nobody's statistics can be about more orders than these.
