@@ -269,6 +269,7 @@ class Settings(BaseSettings):
     idempotency_seconds: Seconds = 7 * 24 * 3600
     event_retention_seconds: Seconds = 90 * 24 * 3600
     deadline_poll_seconds: Seconds = 0.5
+    deadline_concurrency: Count = 4
     relay_poll_seconds: Seconds = 0.2
 
     api_keys_per_user: Count = 20

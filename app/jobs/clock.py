@@ -4,7 +4,7 @@ from functools import partial
 
 import structlog
 
-from app.core.tasks import keep_at
+from app.core.tasks import keep_at, run_together
 from app.kernel import deadlines
 from app.kernel.platform import Platform
 
@@ -28,6 +28,10 @@ async def tick(platform: Platform) -> int:
 
 
 async def run(platform: Platform) -> None:
-    """Tick for as long as the process lives."""
+    """Tick for as long as the process lives, several side by side: whoever waits for a subject holds up no other."""
     pause = platform.settings.deadline_poll_seconds
-    await keep_at(partial(tick, platform), pause=pause, after_failure=pause)
+    ticking = [
+        keep_at(partial(tick, platform), pause=pause, after_failure=pause)
+        for _ in range(platform.settings.deadline_concurrency)
+    ]
+    await run_together(*ticking)

@@ -29,10 +29,13 @@ class Kept:
     def __init__(self) -> None:
         self.times: dict[UUID, list[float]] = {}
         self.broken: set[UUID] = set()
+        self.stuck: set[UUID] = set()
 
     async def keep(self, _: Session, subject_id: UUID) -> None:
         if subject_id in self.broken:
             raise ZeroDivisionError
+        if subject_id in self.stuck:
+            await asyncio.Event().wait()
         self.times.setdefault(subject_id, []).append(time.monotonic())
 
 
@@ -133,6 +136,21 @@ async def test_a_deadline_that_breaks_is_tried_again_later_and_holds_up_no_other
             await clock.tick(platform)
             await asyncio.sleep(0.1)
     assert await world.rows("deadlines") == []
+
+
+async def test_a_deadline_whose_subject_is_held_by_somebody_holds_up_no_other(
+    platform: Platform, world: World, kept: Kept
+) -> None:
+    # Given one that waits and waits
+    stuck, sound = uuid4(), uuid4()
+    kept.stuck.add(stuck)
+    await due_in(world, -10, stuck)
+    # When another one falls due meanwhile
+    await due_in(world, 1, sound)
+    await run_for(platform, 1 + LATEST_SECONDS)
+    # Then that is kept
+    assert set(kept.times) == {sound}
+    assert [row["subject_id"] for row in await world.rows("deadlines")] == [stuck]
 
 
 async def test_what_nobody_expected_does_not_end_the_clock(
