@@ -10,13 +10,13 @@ from sqlalchemy.engine import make_url
 
 from app.core.config import Settings
 
-_ADDRESSES: Final[Dialect] = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+DIALECT: Final[Dialect] = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 async def connect(settings: Settings) -> Any:
     """One asyncpg connection that keeps what it has prepared and speaks JSON."""
     # SQLAlchemy reads the address, so that it means the same here and in the migrations, `?ssl=require` included.
-    _, address = _ADDRESSES.create_connect_args(make_url(settings.database_url))
+    _, address = DIALECT.create_connect_args(make_url(settings.database_url))
     connection = await asyncpg.connect(
         timeout=10,
         # PostgreSQL ends a statement that takes too long; this is for when nothing at all comes from there any more.

@@ -12,16 +12,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Dialect, Executable, text
-from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy import Executable, text
 
 from app.core.config import Settings
-from app.core.connections import connect
+from app.core.connections import DIALECT, connect
 from app.core.errors import Problem, Unavailable, Unprocessable
 
 Row = Mapping[str, Any]
 
-_DIALECT: Final[Dialect] = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 _NO_VALUE: Final = object()
 
 
@@ -38,7 +36,7 @@ class Statement:
     __slots__ = ("_defaults", "_required", "names", "planned_for_values", "sql", "writes")
 
     def __init__(self, clause: Executable, *, writes: bool = False, planned_for_values: bool = False) -> None:
-        compiled = clause.compile(dialect=_DIALECT)  # type: ignore[attr-defined]  # Executable hides ClauseElement
+        compiled = clause.compile(dialect=DIALECT)  # type: ignore[attr-defined]  # Executable hides ClauseElement
         self.sql: str = str(compiled)
         if "__[POSTCOMPILE" in self.sql:
             raise TypeError(f"IN lists change the text of a statement; compare with any_() instead: {self.sql}")
