@@ -148,13 +148,10 @@ def _schedule(queue: PgQueuer, platform: Platform) -> None:
 
 async def merge_tallies(platform: Platform) -> None:
     """Add up all that has changed in the statistics of work orders, a batch in a transaction."""
-    while await _merged(platform):
-        pass
-
-
-async def _merged(platform: Platform) -> int:
-    async with platform.database.write_single() as session:
-        return await statistics.merge(session)
+    merged = 1
+    while merged:
+        async with platform.database.write_single() as session:
+            merged = await statistics.merge(session)
 
 
 def _tell_recipients(platform: Platform, queue: PgQueuer) -> None:

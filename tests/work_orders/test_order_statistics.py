@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from app.core.database import Statement
+from app.jobs.queue import merge_tallies
 from app.models.users import Role
 from app.models.work_orders import WorkOrderStatus as Status
-from app.services.work_orders import statistics
 from tests.support.world import Person, World
 from tests.users.steps import eventually
 from tests.work_orders import steps
@@ -88,14 +88,7 @@ async def test_statistics_tell_what_happened(cast: Cast, world: World) -> None:
         assert whole["orders"]["COMPLETED"] == before["orders"]["COMPLETED"] + 2
         assert whole["rejection_reasons"]["wrong_result"] == before["rejection_reasons"]["wrong_result"] + 1
         assert whole["average_approval_seconds"] is not None
-        await merge(world)
-
-
-async def merge(world: World) -> None:
-    while True:
-        async with world.platform.database.write() as session:
-            if not await statistics.merge(session):
-                return
+        await merge_tallies(world.platform)
 
 
 async def test_who_has_no_orders_has_empty_statistics(world: World) -> None:
@@ -140,8 +133,10 @@ async def test_a_statement_adds_one_row_of_the_measures_that_it_moves(cast: Cast
 
 async def test_merging_while_orders_are_made_loses_and_doubles_nothing(cast: Cast, world: World) -> None:
     before = (await of(cast.admin, "platform"))["orders"]["PENDING"]
-    await asyncio.gather(*(steps.buy(cast.buyer, cast.service) for _ in range(30)), *(merge(world) for _ in range(4)))
-    await merge(world)
+    await asyncio.gather(
+        *(steps.buy(cast.buyer, cast.service) for _ in range(30)), *(merge_tallies(world.platform) for _ in range(4))
+    )
+    await merge_tallies(world.platform)
     assert (await of(cast.admin, "platform"))["orders"]["PENDING"] == before + 30
     async with world.platform.database.read() as session:
         assert await session.scalar(_CHANGES) == 0
