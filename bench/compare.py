@@ -20,7 +20,7 @@ CROWD: Final = 256
 SHARE: Final = 0.5
 """Of the product's own rate, that falls due where latency is looked at: full load only tells how long a queue is."""
 _ROUNDS: Final = 6
-_SECONDS: Final = 1.2
+ROUND_SECONDS: Final = 1.2
 _PACED_ROUNDS: Final = 5
 _WARM_PER_CONNECTION: Final = 12
 _FRESH_AT_FIRST: Final = 500
@@ -67,8 +67,7 @@ class Measured:
         return percentile(self.latencies, percent)
 
     def paced_percentile(self, percent: float) -> float:
-        """The median of the rounds': one stall of the machine is a hundredth of a round, and of all of them, too."""
-        return median(percentile(each, percent) for each in self.paced)
+        return percentile_of_rounds(self.paced, percent)
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,11 @@ class Comparison:
 
 def percentile(values: Sequence[float], percent: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * percent / 100))] if values else float("nan")
+
+
+def percentile_of_rounds(rounds: Sequence[Sequence[float]], percent: float) -> float:
+    """The median of theirs: one stall of the machine is a hundredth of a round, and of all of them, too."""
+    return median(percentile(each, percent) for each in rounds)
 
 
 class Contest:
@@ -135,7 +139,7 @@ class Contest:
             if not warm.done:
                 raise RuntimeError(f"{self._flow.name}: {warm.failures}")
             done += warm.done
-            self._fresh[side] = min(_FRESH_AT_MOST, max(_FRESH_AT_FIRST, int(warm.rate * _SECONDS * 2)))
+            self._fresh[side] = min(_FRESH_AT_MOST, max(_FRESH_AT_FIRST, int(warm.rate * ROUND_SECONDS * 2)))
 
     async def _agree(self) -> None:
         """Both sides give the same answer, or, where they cannot be asked the same twice, the same fields."""
@@ -159,14 +163,14 @@ class Contest:
         """The same number a second from both: what is compared is how long they take for the same work."""
         per_second = self._measured[Side.PRODUCT].rate * SHARE
         # No more subjects than fall due: the database tidies up after those who make thousands at once.
-        requests = await self._requests(side, ceil(per_second * _SECONDS))
+        requests = await self._requests(side, ceil(per_second * ROUND_SECONDS))
         outcome = self._run(side, requests, CONNECTIONS, per_second)
         self._measured[side].paced.append(outcome.latencies)
         self._measured[side].fail(outcome)
 
     def _run(self, side: Side, requests: list[bytes], connections: int, per_second: float | None = None) -> Outcome:
         port, once = self._server(side).port, self._flow.uses_up
-        return self._stage.load.run(Job(port, requests, connections, _SECONDS, once=once, per_second=per_second))
+        return self._stage.load.run(Job(port, requests, connections, ROUND_SECONDS, once=once, per_second=per_second))
 
     def _server(self, side: Side) -> Server:
         return self._stage.product if side is Side.PRODUCT else self._stage.limit

@@ -6,7 +6,7 @@ import os
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import count, cycle
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
@@ -110,13 +110,20 @@ async def _run(job: Job) -> Outcome:
 
 
 async def _pace(run: "_Run", begun: float, per_second: float) -> None:
+    async for due in falling_due(begun, run.deadline, per_second):
+        run.fall_due(due)
+    run.close()
+
+
+async def falling_due(begun: float, until: float, per_second: float) -> AsyncIterator[float]:
+    """When each of so many a second falls due, evenly, and as soon as it does."""
     for number in count():
         due = begun + number / per_second
-        if due >= run.deadline:
-            return run.close()
+        if due >= until:
+            return
         if (early := due - time.perf_counter()) > 0:
             await asyncio.sleep(early)
-        run.fall_due(due)
+        yield due
 
 
 class _Run:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 from multiprocessing import get_context
-from statistics import median
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -30,13 +30,13 @@ from app.core.system_account import postgres_binaries
 from app.kernel import ledger
 from app.kernel.ledger import Account, AccountKind
 from app.kernel.platform import Platform, open_platform
-from bench.compare import CONNECTIONS, SHARE, percentile
+from bench.compare import CONNECTIONS, ROUND_SECONDS, SHARE, percentile, percentile_of_rounds
+from bench.load import falling_due
 from bench.processes import Cores, children, processor_seconds, used_since
 
 CLIENTS: Final = 64
 _ROUNDS: Final = 5
 _SECONDS: Final = 4
-_PACED_SECONDS: Final = 1.2
 _PGBENCH_SCALE: Final = 10
 _FUNDS_MINOR: Final = 1_000_000_00
 _DATABASE: Final = "pgbench"
@@ -73,8 +73,7 @@ class Posting:
         return percentile(self.latencies, percent)
 
     def paced_percentile(self, percent: float) -> float:
-        """The median of the rounds', as of requests."""
-        return median(percentile(each, percent) for each in self.paced)
+        return percentile_of_rounds(self.paced, percent)
 
     def micros(self, seconds: float) -> float:
         """Microseconds of each entry."""
@@ -181,11 +180,9 @@ async def _pace(platform: Platform, sources: Sequence[Account], per_second: floa
 
     begun = time.perf_counter()
     async with asyncio.TaskGroup() as payments:
-        for number in range(int(per_second * _PACED_SECONDS)):
-            due = begun + number / per_second
-            if (early := due - time.perf_counter()) > 0:
-                await asyncio.sleep(early)
-            payments.create_task(pay(due, sources[number % len(sources)]))
+        payers = cycle(sources)
+        async for due in falling_due(begun, begun + ROUND_SECONDS, per_second):
+            payments.create_task(pay(due, next(payers)))
     return latencies
 
 

@@ -295,9 +295,7 @@ def posting(found: Posting) -> dict[str, Any]:
         "rounds": [round(rate) for rate in found.entries],
         "p50_ms": _rounded(found.percentile(50) * 1000),
         "p99_ms": _rounded(found.percentile(99) * 1000),
-        "at_share_p50_ms": _rounded(found.paced_percentile(50) * 1000),
-        "at_share_p99_ms": _rounded(found.paced_percentile(99) * 1000),
-        "at_share_p99_ms_rounds": [_rounded(percentile(each, 99) * 1000) for each in found.paced],
+        **_at_share(found),
         "process_microseconds": round(found.micros(found.process_seconds)),
         "database_microseconds": round(found.micros(found.database_seconds)),
         "pgbench_tpcb_per_second": round(median(found.tpcb)),
@@ -366,15 +364,21 @@ def _side(side: Measured) -> dict[str, Any]:
         "rounds": [round(rate) for rate in side.rates],
         "p50_ms": _rounded(side.percentile(50) * 1000),
         "p99_ms": _rounded(side.percentile(99) * 1000),
-        "at_share_p50_ms": _rounded(side.paced_percentile(50) * 1000),
-        "at_share_p99_ms": _rounded(side.paced_percentile(99) * 1000),
-        "at_share_p99_ms_rounds": [_rounded(percentile(each, 99) * 1000) for each in side.paced],
+        **_at_share(side),
         "one_connection_p50_ms": _rounded(percentile(side.alone, 50) * 1000),
         "one_connection_p99_ms": _rounded(percentile(side.alone, 99) * 1000),
         "crowd_per_second": side.crowded and round(side.crowded.rate),
         "crowd_p99_ms": side.crowded and _rounded(percentile(side.crowded.latencies, 99) * 1000),
         "server_microseconds": round(_micros(side.server_seconds, side)),
         "database_microseconds": round(_micros(side.database_seconds, side)),
+    }
+
+
+def _at_share(paced: Measured | Posting) -> dict[str, Any]:
+    return {
+        "at_share_p50_ms": _rounded(paced.paced_percentile(50) * 1000),
+        "at_share_p99_ms": _rounded(paced.paced_percentile(99) * 1000),
+        "at_share_p99_ms_rounds": [_rounded(percentile(each, 99) * 1000) for each in paced.paced],
     }
 
 
