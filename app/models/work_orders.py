@@ -145,8 +145,8 @@ class Side(StrEnum):
 
 
 # What the statistics are made of: a tally, and what has changed since; docs/adr/0013 says why. The triggers
-# `tallied_made` and `tallied_changed` add one row of changes for each order that a statement touches, which counts for
-# the platform, the advertiser and the booster; a job adds them up.
+# `tallied_made` and `tallied_changed` add a row of changes for each pair of advertiser and booster whose orders a
+# statement touches; it counts for the platform, too. A job adds them up.
 work_order_tallies = Table(
     "work_order_tallies",
     metadata,

@@ -164,7 +164,7 @@ def upgrade() -> None:
         ["booster_id"],
         postgresql_where=sa.text("booster_id IS NOT NULL"),
     )
-    _restore(SUMMED)
+    op.execute(SUMMED)
     # Tallies are added to in place; changes come and go all the time.
     op.execute("ALTER TABLE work_order_tallies SET (fillfactor = 70)")
     op.execute("ALTER TABLE work_order_tally_changes SET (autovacuum_vacuum_scale_factor = 0.05)")
@@ -182,7 +182,7 @@ def downgrade() -> None:
         sa.CheckConstraint("side IN ('platform', 'advertiser', 'booster')", name=op.f("work_order_tallies_side_known")),
         sa.PrimaryKeyConstraint("id", name=op.f("work_order_tallies_pkey")),
     )
-    _restore(FLATTENED)
+    op.execute(FLATTENED)
     op.drop_table("work_order_tally_changes")
     op.create_index(
         "work_order_tallies_owner_index",
@@ -204,11 +204,6 @@ def _put_aside() -> None:
     op.execute("DROP TRIGGER tallied_made ON work_orders")
     op.execute("CREATE TEMPORARY TABLE tallies_before ON COMMIT DROP AS TABLE work_order_tallies")
     op.drop_table("work_order_tallies")
-
-
-def _restore(statement: str) -> None:
-    op.execute(statement)
-    op.execute("DROP TABLE tallies_before")
 
 
 def _tally() -> list[sa.Column[object]]:
